@@ -45,6 +45,8 @@ class Reader(NamedTuple):
 READERS = {
     "Python": Reader("sys", "python"),
     "Pillow": Reader("PIL", "pillow"),
+    "pillow-heif": Reader("pillow_heif", "pillow-heif"),
+    "pillow-jxl-plugin": Reader("pillow_jxl", "pillow-jxl-plugin"),
     "pypdfium2": Reader("pypdfium2", "pypdfium2"),
     "PyAV": Reader("av", "av"),
     "Beautiful Soup": Reader("bs4", "beautifulsoup4"),
@@ -101,7 +103,9 @@ def _read(
     return FileFormat(name, kind, tuple(suffixes.split()), mime_type, reader, decoder, pattern)
 
 
-def _picture(name: str, suffixes: str, mime_type: str, decoder: str, magic: bytes) -> FileFormat:
+def _picture(
+    name: str, suffixes: str, mime_type: str, decoder: str, magic: bytes = b""
+) -> FileFormat:
     return _read("image", name, suffixes, mime_type, "Pillow", decoder, magic)
 
 
@@ -126,6 +130,9 @@ _GZIP = rb"\x1f\x8b\x08"
 _TIFF = rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"
 _OLE = rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _AVIF = rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,12}avif)"
+_HEIF = rb"....ftyp(?:hei[cxms]|hev[cxms]|m[is]f1)"
+_JXL = rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"
+_JPEG_2000 = rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "
 _MATROSKA = rb"\x1a\x45\xdf\xa3"
 
 #: A row comes after the row of which it is a special case by name only, such as .docx after ZIP:
@@ -139,14 +146,17 @@ FORMATS: tuple[FileFormat, ...] = (
     _picture("BMP", ".bmp .dib", "image/bmp", "BMP", rb"BM....\0\0\0\0"),
     _picture("TIFF", ".tif .tiff", "image/tiff", "TIFF", _TIFF),
     _picture("AVIF", ".avif .avifs", "image/avif", "AVIF", _AVIF),
-    _refused("HEIC", ".heic .heif .hif", _AS_IMAGE, rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)"),
-    _refused("JPEG XL", ".jxl", _AS_IMAGE, rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
-    _refused("JPEG 2000", ".jp2 .j2k .jpf .jpx", _AS_IMAGE, rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "),
+    _read("image", "HEIC", ".heic .heif .hif", "image/heic", "pillow-heif", "HEIF", _HEIF),
+    _read("image", "JPEG XL", ".jxl", "image/jxl", "pillow-jxl-plugin", "JXL", _JXL),
+    _picture("JPEG 2000", ".jp2 .j2k .j2c .jpf .jpx", "image/jp2", "JPEG2000", _JPEG_2000),
+    _picture("Photoshop", ".psd", "image/vnd.adobe.photoshop", "PSD", rb"8BPS\0\x01"),
+    _picture("icon", ".ico", "image/x-icon", "ICO", rb"\0\0\x01\0[\x01-\x40]\0"),
+    _picture("cursor", ".cur", "image/x-icon", "CUR", rb"\0\0\x02\0[\x01-\x40]\0"),
+    _picture("PNM", ".pbm .pgm .ppm .pnm .pfm", "image/x-portable-anymap", "PPM"),
+    _picture("TGA", ".tga .tpic", "image/x-tga", "TGA"),
     _refused("SVG", ".svg .svgz", _AS_IMAGE),
-    _refused("Photoshop", ".psd .psb", _AS_IMAGE, rb"8BPS\0[\x01\x02]"),
-    _refused("icon", ".ico .cur", _AS_IMAGE),
-    _refused("PNM", ".pbm .pgm .ppm .pnm .pam .pfm", _AS_IMAGE),
-    _refused("TGA", ".tga", _AS_IMAGE),
+    _refused("large Photoshop document", ".psb", _AS_IMAGE, rb"8BPS\0\x02"),
+    _refused("PAM", ".pam", _AS_IMAGE, rb"P7\n"),
     _refused("DICOM", ".dcm .dicom", _AS_IMAGE, rb".{128}DICM"),
     _refused("camera RAW", ".dng .nef .cr2 .cr3 .arw .raf .rw2 .orf .pef .srw", _AS_IMAGE, _TIFF),
     _refused("PostScript", ".eps .ps .ai", _AS_PDF, rb"%!PS|\xc5\xd0\xd3\xc6"),

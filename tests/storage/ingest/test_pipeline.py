@@ -231,7 +231,7 @@ async def test_bad_files_are_recorded_with_their_reason_and_stop_nothing(
         "letter.docx": b"PK\x03\x04 something",
         "bomb.png": encoded(Image.new("1", (13_000, 13_000)), "PNG"),
         "large.bmp": bytes(3 << 20),
-        "latin.txt": "caf\xe9".encode("latin-1"),
+        "binary.txt": bytes(range(256)) * 4,
         "zip.zip": b"PK nothing",
     }
     for name, data in bad.items():
@@ -242,22 +242,22 @@ async def test_bad_files_are_recorded_with_their_reason_and_stop_nothing(
     summary = await bench.ingest("album", max_file_bytes=2 << 20)
     assert await bench.failures() == {
         "album/empty.jpg": "empty",
-        "album/half.jpg": "truncated",
         "album/text.png": "not_an_image",
         "album/letter.docx": "unsupported",
         "album/bomb.png": "too_many_pixels",
         "album/large.bmp": "too_large",
-        "album/latin.txt": "not_text",
+        "album/binary.txt": "not_text",
         "album/zip.zip": "archive_broken",
         r"album/caf\xe9.jpg": "name_not_utf8",
         "album/out.jpg": "link_outside",
         "album/pipe.jpg": "not_a_file",
     }
-    assert (summary.added, summary.failed) == (2, 11)
-    assert summary.failures["truncated"].examples[0][0] == "album/half.jpg"
+    assert (summary.added, summary.failed) == (3, 10)
+    assert summary.failures["not_an_image"].examples[0][0] == "album/text.png"
+    assert summary.warnings["picture_truncated"].examples[0][0] == "album/half.jpg"
     assert not summary.nothing_ingested
     counts = await bench.counts()
-    assert (counts["asset"], counts["source"]) == (2, 13)
+    assert (counts["asset"], counts["source"]) == (3, 13)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -10,7 +10,15 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style, draw
-from sightline.storage.ingest.decode.worker.image import flatten, open_image, orientation_of, turned
+from sightline.storage.ingest.decode.worker.pictures.open_picture import (
+    open_image,
+    truncated_allowed,
+)
+from sightline.storage.ingest.decode.worker.pictures.rgb_picture import (
+    flatten,
+    orientation_of,
+    turned,
+)
 from sightline.storage.types import Box
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -31,6 +39,7 @@ def load_view(
     data: bytes,
     max_pixels: int,
     *,
+    name: str = "",
     crop: Box | None = None,
     max_edge: int | None = None,
     min_edge: int = 0,
@@ -38,10 +47,10 @@ def load_view(
     """Return the part inside ``crop`` and the size of the whole image.
 
     With ``max_edge`` the longer side of the part is reduced to that, and a JPEG is then decoded at
-    a fraction of its size. A part shorter than ``min_edge`` is enlarged, see `view_edge`. Raises
-    MediaError; on broken files decoders raise other errors too.
+    a fraction of its size. A part shorter than ``min_edge`` is enlarged, see `view_edge`. ``name``
+    is that of the file. Raises MediaError; on broken files decoders raise other errors too.
     """
-    image = open_image(data, max_pixels)
+    image = open_image(data, max_pixels, name)
     orientation = orientation_of(image)
     size = turned(image.size, orientation)
     box = crop or _WHOLE
@@ -52,7 +61,8 @@ def load_view(
     bound = tuple(math.ceil(side * scale) for side in image.size)
     if scale < 1:
         image.draft("RGB", (bound[0], bound[1]))
-    upright = flatten(image, orientation, (bound[0], bound[1]))
+    with truncated_allowed():
+        upright = flatten(image, orientation, (bound[0], bound[1]))
     if crop is not None:
         upright = upright.crop(crop_pixels(upright.size, box))
     if upright.size != target and (max_edge is not None or min_edge):

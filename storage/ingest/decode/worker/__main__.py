@@ -97,7 +97,8 @@ def _configure(values: dict[str, Any]) -> WorkerContext:
         max_bytes = limits.worker_memory_mib << 20
         resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first and named in the error
+    # Pillow refuses twice as many: for pictures inside of pictures, whose size nobody else checks.
+    Image.MAX_IMAGE_PIXELS = max(1, limits.max_pixels // 2)
     Image.preinit()
     # From the parent only, before any hostile byte.
     preprocess, ocr_engine = pickle.loads(values["code"])  # noqa: S301

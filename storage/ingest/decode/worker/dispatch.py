@@ -18,12 +18,6 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.ingest.decode.render.view import draw_in_crop, encode_jpeg, load_view
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
-from sightline.storage.ingest.decode.worker.image import (
-    OCR_EDGE,
-    decode_image,
-    load_upright,
-    open_image,
-)
 from sightline.storage.ingest.decode.worker.media.subtitles import parse_subtitles
 from sightline.storage.ingest.decode.worker.open_file import (
     hash_file,
@@ -31,6 +25,7 @@ from sightline.storage.ingest.decode.worker.open_file import (
     read_file,
     stamp_of,
 )
+from sightline.storage.ingest.decode.worker.pictures.picture_parts import decode_picture
 from sightline.storage.ingest.decode.worker.text_files import (
     extract_visible_text,
     parse_rows,
@@ -45,7 +40,6 @@ from sightline.storage.ingest.formats import (
     suffix_of,
 )
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
 from sightline.storage.ingest.metadata.video_tags import read_video_tags
 from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
@@ -98,15 +92,22 @@ def _hash(path: str, limits: IngestOptions) -> messages.FileHash:
 def _load_view(
     request: messages.LoadImageRequest | messages.RenderImageRequest, limits: IngestOptions
 ) -> tuple[Image.Image, tuple[int, int]]:
+    name = ""
     if request.data is not None:
         data = request.data
     elif request.blob is not None:
-        data = _read_blob(request.blob)
+        data, name = _read_blob(request.blob), request.blob.name
     else:
+        name = str(request.path)
         data, _ = read_file(str(request.path), limits.max_file_bytes)
     min_edge = request.min_edge if isinstance(request, messages.RenderImageRequest) else 0
     return load_view(
-        data, limits.max_pixels, crop=request.crop, max_edge=request.max_edge, min_edge=min_edge
+        data,
+        limits.max_pixels,
+        name=name,
+        crop=request.crop,
+        max_edge=request.max_edge,
+        min_edge=min_edge,
     )
 
 
@@ -182,27 +183,7 @@ def _decode_file(
         yield from decode_pdf(data, context, request)
         yield messages.SourceInfo("pdf", sha256, size, known.mime_type)
     else:
-        try:
-            yield from _image_parts(data, sha256, known, request, context)
-        except OSError as error:
-            code = "truncated" if "truncated" in str(error) else "broken"
-            raise MediaError(code, f"cannot be decoded: {error}") from error
-
-
-def _image_parts(
-    data: bytes,
-    sha256: str,
-    known: FileFormat,
-    request: messages.DecodeRequest,
-    context: WorkerContext,
-) -> Iterator[messages.JobPart]:
-    embedded = read_picture_metadata(data, lambda: open_image(data, context.limits.max_pixels))
-    if not request.metadata_only:
-        yield decode_image(data, context.preprocess, context.limits.max_pixels)
-    if request.ocr != "off" or request.tiles:
-        image = load_upright(data, context.limits.max_pixels, edge=OCR_EDGE)
-        yield from context.region_parts(image, request, 0)
-    yield messages.SourceInfo("image", sha256, len(data), known.mime_type, embedded)
+        yield from decode_picture(data, sha256, known, request, context)
 
 
 def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.JobPart]:

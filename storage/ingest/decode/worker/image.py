@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker.pictures.open_picture import (
+    open_image,
+    truncated_allowed,
+)
+from sightline.storage.ingest.decode.worker.pictures.rgb_picture import (
+    flatten,
+    is_plain,
+    orientation_of,
+    turned,
+)
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, TilePart
-from sightline.storage.ingest.formats import formats_of
 from sightline.storage.interfaces import Pixels
 from sightline.storage.picture_hashes import HASH_EDGE, hash_picture
 from sightline.storage.types import Box
@@ -27,20 +34,6 @@ _THUMBNAIL_EDGE = HASH_EDGE
 _THUMBNAIL_QUALITY = 80
 _CONTENT_QUALITY = 88
 _MIN_CONTENT_EDGE = 64
-# Pillow supports forty more formats; some start other programs. Only these are tried.
-_FORMATS = [each.decoder for each in formats_of("image")]
-
-_ORIENTATION = 0x0112
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SWAPS_SIDES = (5, 6, 7, 8)
 _TILES_ACROSS = (2, 3)
 _TILE_OVERLAP = 0.25
 _MAX_TILES_ALONG = 3  # times those across; tiles of a longer strip are not square
@@ -49,41 +42,26 @@ MAX_TILES = sum(across * across * _MAX_TILES_ALONG for across in _TILES_ACROSS)
 _MIN_TILE_PIXELS = 64  # smaller tiles add nothing to the whole image
 
 
-def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Parse the header only. Raises ``not_an_image`` or ``too_many_pixels``."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit below is an error
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError as error:
-        raise MediaError("not_an_image", "is not an image of a supported format") from error
-    except Image.DecompressionBombError as error:  # where Pillow's own limit is still set
-        raise MediaError(
-            "too_many_pixels", f"has far more pixels than the limit of {max_pixels:,}"
-        ) from error
-    width, height = image.size
-    if width * height > max_pixels:
-        raise MediaError(
-            "too_many_pixels",
-            f"has {width:,} x {height:,} = {width * height:,} pixels; the limit is {max_pixels:,}",
-        )
-    return image
-
-
 def decode_image(
-    data: bytes, preprocess: Callable[[Image.Image], Pixels], max_pixels: int
-) -> ImagePart:
-    """Decode an image file into its part.
+    image: Image.Image, preprocess: Callable[[Image.Image], Pixels]
+) -> tuple[ImagePart, Image.Image | None]:
+    """Decode an opened image into its part.
 
-    Raises MediaError; on broken files decoders raise other errors too.
+    Also returns it in upright RGB with a longer side of at most twice `OCR_EDGE`; None for a plain
+    JPEG, which is decoded at a fraction of its size. Broken files raise errors of decoders.
     """
-    image = open_image(data, max_pixels)
-    width, height = image.size
     orientation = orientation_of(image)
-    # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then uses.
-    pixels = preprocess(image)
-    size = turned((width, height), orientation)
-    return _image_part(image, orientation, pixels, size, kind="image", ordinal=0)
+    size = turned(image.size, orientation)
+    if is_plain(image):
+        # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then
+        # uses.
+        pixels = preprocess(image)
+        return _image_part(image, orientation, pixels, size, kind="image", ordinal=0), None
+    bound = 2 * OCR_EDGE
+    image.draft("RGB", (OCR_EDGE, OCR_EDGE))
+    upright = flatten(image, orientation, (bound, bound))
+    pixels = preprocess(upright.copy())
+    return _image_part(upright.copy(), 1, pixels, size, kind="image", ordinal=0), upright
 
 
 def encode_image(
@@ -104,18 +82,21 @@ def encode_image(
     return _image_part(image.copy(), 1, pixels, image.size, content=content, **facts)
 
 
-def load_upright(data: bytes, max_pixels: int, *, edge: int | None = None) -> Image.Image:
-    """Return the whole image, upright, RGB on white.
+def load_upright(
+    data: bytes, max_pixels: int, *, edge: int | None = None, name: str = ""
+) -> Image.Image:
+    """Return the whole image, upright RGB; see `flatten`. Of a truncated file, what is there.
 
     With ``edge`` the longer side is at most twice that. Raises MediaError; on broken files decoders
     raise other errors too.
     """
-    image = open_image(data, max_pixels)
-    size = image.size
-    if edge is not None:
-        image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded fully
-        size = (2 * edge, 2 * edge)
-    return flatten(image, orientation_of(image), size)
+    with truncated_allowed():
+        image = open_image(data, max_pixels, name)
+        size = image.size
+        if edge is not None:
+            image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded fully
+            size = (2 * edge, 2 * edge)
+        return flatten(image, orientation_of(image), size)
 
 
 def _image_part(
@@ -141,41 +122,6 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return file.getvalue()
-
-
-def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 if it is missing or broken."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - Pillow raises anything on hostile EXIF
-        return 1
-    return value if isinstance(value, int) else 1
-
-
-def turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return the size of the upright image."""
-    return (size[1], size[0]) if orientation in _SWAPS_SIDES else size
-
-
-def flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
-    """Return the image upright, RGB on white; ``size`` bounds it before turning."""
-    if image.mode.startswith("I;16"):
-        # 16-bit gray (X-rays, depth maps): Pillow alone would clip it to white.
-        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
-    elif image.mode in ("P", "1", "I", "F") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    # reducing_gap averages whole pixels first: a third of the time, and it looks as good.
-    image.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        rgba = image.convert("RGBA")
-        flat = Image.new("RGB", rgba.size, "white")
-        flat.paste(rgba, mask=rgba.getchannel("A"))
-    else:
-        flat = image.convert("RGB")
-    if orientation in _TRANSPOSE:
-        flat = flat.transpose(_TRANSPOSE[orientation])
-    flat.info.clear()
-    return flat
 
 
 def tile_boxes(width: int, height: int) -> list[Box]:

@@ -63,7 +63,7 @@ async def test_an_image_is_loaded_upright_and_without_metadata() -> None:
     ("data", "code"),
     [
         (b"", "not_an_image"),
-        (b"%!PS\n", "not_an_image"),
+        (b"%!PS\n", "unsupported"),
         (encoded(picture(1, (200, 100)), "PNG"), "too_many_pixels"),
         (jpeg(1)[:-200], "broken"),
     ],

@@ -63,7 +63,7 @@ def shown_picture(frame: Any, pixel_aspect: float | None) -> Image.Image:
     is_hdr = frame.color_trc in (_PQ, _HLG)
     if is_hdr or frame.color_primaries in _TO_BT709:
         rgb = _reformat(frame, width, height, "rgb48le").to_ndarray()
-        image = Image.fromarray(_to_srgb(rgb, frame.color_trc, frame.color_primaries))
+        image = Image.fromarray(to_srgb(rgb, frame.color_trc, frame.color_primaries))
     else:
         image = _reformat(frame, width, height, "rgb24").to_image()
     turn = _turn(frame)
@@ -141,7 +141,7 @@ def _deinterlaced(frame: Any) -> Any:
     return graph.pull()
 
 
-def _to_srgb(rgb: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[np.uint8]:
+def to_srgb(rgb: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[np.uint8]:
     """Map HDR or wide-gamut RGB, uint16 (height, width, 3), to sRGB."""
     linear = _eotf(transfer)[rgb]
     if transfer == _HLG:  # the display's gamma, on luminance (ITU-R BT.2100)

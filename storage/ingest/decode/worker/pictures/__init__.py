@@ -1,0 +1,1 @@
+"""Open pictures of all formats, and turn them into upright RGB."""
