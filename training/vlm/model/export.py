@@ -1,4 +1,4 @@
-"""Export the model as a Hugging Face LLaVA folder for transformers and vLLM."""
+"""Export the model as a LLaVA folder for transformers, vLLM and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm.data.tokenizer import save_chat_template
 from sightline.training.vlm.model.llava import Shape, build_processor
+from sightline.training.vlm.model.onnx_graphs import WEIGHTS, export_graphs
 
 _TOWER: Final = "vision_tower."
 #: Key prefix that vLLM requires; transformers 5 omits it when saving but accepts it.
@@ -32,7 +33,7 @@ def export_model(
     shape: Shape,
     folder: Path,
 ) -> None:
-    """Write config, fp16 weights, tokenizer, processor and chat template.
+    """Write config, fp16 weights, tokenizer, processor, chat template and ONNX graphs.
 
     Files are written to a temporary folder and moved at the end. Other existing files (a model
     card) are kept.
@@ -47,7 +48,8 @@ def export_model(
     tokenizer.save_pretrained(part)
     save_chat_template(part)
     _write_preprocessor(part, shape)
-    save_file(_weights(model), part / "model.safetensors", {"format": "pt"})
+    save_file(_weights(model), part / WEIGHTS, {"format": "pt"})
+    export_graphs(part)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(part.iterdir()):
         # safetensors writes files that only the owner can read.

@@ -9,9 +9,8 @@ import json
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer
-from torch import Tensor
 
 from sightline.server.models.model_server.builtin.chat_request import ChatRequest, RequestError
 
@@ -35,11 +34,11 @@ class ConstrainedDecoder:
         self._matcher = LLMatcher(tokens, grammar)
         self._check()
 
-    def allowed_tokens(self) -> Tensor:
+    def allowed_tokens(self) -> npt.NDArray[np.bool_]:
         """Return a bool mask of shape (vocabulary,) for the next token."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._check()
-        return torch.from_numpy(np.unpackbits(bits, bitorder="little").astype(bool))
+        return np.unpackbits(bits, bitorder="little").astype(bool)
 
     def consume(self, token: int) -> bool:
         """Advance by the chosen token and return whether the answer is complete."""

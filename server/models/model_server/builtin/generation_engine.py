@@ -1,7 +1,7 @@
 """Generates answers one at a time, in order of arrival, on its own thread.
 
 Batching would change the last bits of logits and sometimes a greedy answer. Greedy answers equal
-those of ``generate`` in transformers.
+those of ``generate`` in transformers (a test compares them).
 """
 
 from __future__ import annotations
@@ -12,18 +12,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-import llguidance.hf
-import torch
-from torch import Tensor
-from transformers import (
-    AutoProcessor,
-    DynamicCache,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
 
 from sightline.server.models.model_server.builtin.chat_request import (
     ChatRequest,
@@ -32,7 +25,7 @@ from sightline.server.models.model_server.builtin.chat_request import (
     RequestLimits,
 )
 from sightline.server.models.model_server.builtin.constrained_decoding import ConstrainedDecoder
-from sightline.storage.errors import ConfigurationError
+from sightline.server.models.model_server.builtin.llava_model import Cache, LlavaModel, Logits
 
 FinishReason = Literal["stop", "length"]
 
@@ -59,23 +52,10 @@ class GenerationEngine:
 
     def __init__(self, folder: Path, limits: RequestLimits, device: str) -> None:
         self.limits = limits
-        self._device = torch.device(device)
-        model = LlavaForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True
-        )
-        self._model = model.to(self._device).eval()
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        if not isinstance(processor, LlavaProcessor):
-            raise ConfigurationError(f"{str(folder)!r} is not a LLaVA: it has no LlavaProcessor.")
-        self._processor = processor
-        self._tokenizer = processor.tokenizer
-        added = self._tokenizer.added_tokens_decoder.values()
-        self.special_tokens = [token.content for token in added if token.special]
-        text = self._model.config.text_config
-        self.max_context_tokens = int(text.max_position_embeddings)
-        self._token_table = llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=text.vocab_size)
-        ends = self._model.generation_config.eos_token_id
-        self._end_tokens = set(ends) if isinstance(ends, list) else {ends}
+        self._model = LlavaModel(folder, device)
+        self.special_tokens = self._model.special_tokens
+        self.max_context_tokens = self._model.max_context_tokens
+        self._token_table = self._model.token_table()
         self._executor = ThreadPoolExecutor(1, "vlm")
         self._pending = 0
 
@@ -101,7 +81,6 @@ class GenerationEngine:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(items.put_nowait, item)
 
-        @torch.inference_mode()
         def run() -> None:
             try:
                 for chunk in self._generate(chat, conversation, grammar):
@@ -128,30 +107,23 @@ class GenerationEngine:
     def _generate(
         self, chat: ChatRequest, conversation: Conversation, grammar: str | None
     ) -> Iterator[OutputChunk]:
-        text = self._processor.apply_chat_template(
-            conversation.messages, add_generation_prompt=True, tokenize=False
-        )
-        inputs = self._processor(
-            images=conversation.images or None,
-            text=text,
-            return_tensors="pt",
-            add_special_tokens=False,
-        ).to(self._device)
-        prompt = int(inputs["input_ids"].shape[1])
+        model = self._model
+        ids = model.prompt_ids(conversation.messages)
+        prompt = len(ids)
         max_tokens = self._max_tokens(chat, prompt)
+        features = model.image_features(conversation.images)
         decoder = None if grammar is None else ConstrainedDecoder(self._token_table, grammar)
-        rng = torch.Generator("cpu")
-        rng.manual_seed(rng.seed() if chat.seed is None else chat.seed)
-        detokenizer = _Detokenizer(self._tokenizer, chat.stop)
-        cache = DynamicCache(config=self._model.config.text_config)
+        rng = np.random.default_rng(chat.seed)
+        detokenizer = _Detokenizer(model.tokenizer, chat.stop)
+        cache: Cache | None = None
         for count in range(1, max_tokens + 1):
-            output = self._model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            logits = raw = output.logits[0, -1].float().cpu()
+            raw, cache = model.step(ids, features, cache)
+            logits = raw
             if decoder is not None:
-                logits = raw.masked_fill(~decoder.allowed_tokens()[: len(raw)], -torch.inf)
+                logits = np.where(decoder.allowed_tokens()[: len(raw)], raw, -np.inf)
             token = _sample(logits, chat, rng)
             complete = decoder is not None and decoder.consume(token)
-            ended = token in self._end_tokens
+            ended = token in model.end_tokens
             text = "" if ended else detokenizer.add(token)
             finish_reason: FinishReason | None = "length" if count == max_tokens else None
             if ended or complete or detokenizer.stopped:
@@ -162,7 +134,7 @@ class GenerationEngine:
             yield OutputChunk(text, prompt, count, finish_reason, logprobs)
             if finish_reason:
                 return
-            inputs = {"input_ids": torch.tensor([[token]], device=self._device)}
+            ids = np.array([token], np.int64)
 
     def _max_tokens(self, chat: ChatRequest, prompt: int) -> int:
         remaining = self.max_context_tokens - prompt
@@ -180,14 +152,15 @@ class GenerationEngine:
             )
         return requested
 
-    def _logprobs(self, logits: Tensor, token: int, chat: ChatRequest) -> list[dict[str, object]]:
-        logprobs = logits.log_softmax(-1)
+    def _logprobs(self, logits: Logits, token: int, chat: ChatRequest) -> list[dict[str, object]]:
+        shifted = logits.astype(np.float64) - logits.max()
+        logprobs = shifted - np.log(np.exp(shifted).sum())
 
         def entry(index: int) -> dict[str, object]:
-            text = str(self._tokenizer.decode([index]))
+            text = str(self._model.tokenizer.decode([index], skip_special_tokens=False))
             return {"token": text, "logprob": float(logprobs[index]), "bytes": [*text.encode()]}
 
-        top = logprobs.topk(min(chat.top_logprobs, len(logprobs))).indices
+        top = np.argsort(-logprobs, kind="stable")[: chat.top_logprobs]
         return [{**entry(token), "top_logprobs": [entry(int(index)) for index in top]}]
 
 
@@ -197,7 +170,7 @@ class _Detokenizer:
     Text that may become a stop string, and incomplete characters, are held back.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, stop_strings: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop_strings: Sequence[str]) -> None:
         self._tokenizer = tokenizer
         self._stop_strings = stop_strings
         self._tokens: list[int] = []
@@ -235,11 +208,14 @@ class _Detokenizer:
         return max(len(text) - len(text.rstrip(_INCOMPLETE_CHARACTER)), *prefixes, 0)
 
 
-def _sample(logits: Tensor, chat: ChatRequest, rng: torch.Generator) -> int:
+def _sample(logits: npt.NDArray[Any], chat: ChatRequest, rng: np.random.Generator) -> int:
     """Return the most likely token (temperature 0) or a top-p sample."""
     if chat.temperature == 0.0:
         return int(logits.argmax())
-    probabilities, order = (logits / chat.temperature).softmax(-1).sort(descending=True)
+    scaled = (logits.astype(np.float64) - logits.max()) / chat.temperature
+    probabilities = np.exp(scaled) / np.exp(scaled).sum()
+    order = np.argsort(-probabilities, kind="stable")
+    ordered = probabilities[order]
     # The token that crosses the threshold remains.
-    probabilities[probabilities.cumsum(-1) - probabilities > chat.top_p] = 0.0
-    return int(order[torch.multinomial(probabilities, 1, generator=rng)])
+    ordered[ordered.cumsum() - ordered > chat.top_p] = 0.0
+    return int(rng.choice(order, p=ordered / ordered.sum()))

@@ -32,12 +32,8 @@ from sightline.server.models.model_server.builtin.generation_engine import (
     GenerationEngine,
     OutputChunk,
 )
-from sightline.storage.errors import (
-    ConfigurationError,
-    ModelUnavailableError,
-    choices,
-    shown,
-)
+from sightline.server.models.model_server.builtin.llava_model import check_folder
+from sightline.storage.errors import ModelUnavailableError, choices, shown
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +99,7 @@ class _Server(uvicorn.Server):
 
 
 def _create_app(folder: Path, name: str | None, limits: RequestLimits, device: str) -> Starlette:
-    if not (folder / "config.json").is_file():
-        raise ConfigurationError(f"{str(folder)!r} has no model: config.json is missing.")
+    check_folder(folder)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
