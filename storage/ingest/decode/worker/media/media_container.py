@@ -108,7 +108,8 @@ def start_seconds(container: Any) -> float | None:
 def duration_seconds(container: Any) -> float:
     """Return the duration in the header, 0 if there is none."""
     if container.duration:
-        return max(0.0, float(container.duration) / av.time_base)
+        seconds: float = container.duration / av.time_base
+        return max(0.0, seconds)
     lengths = [
         float(each.duration * each.time_base)
         for each in container.streams
