@@ -14,9 +14,11 @@ Level = Literal["asset", "region", "passage"]
 """What one vector stands for."""
 
 PassageKind = Literal[
-    "caption", "chunk", "row", "page_text", "ocr", "subtitle", "name", "note", "field"
+    "caption", "chunk", "row", "page_text", "ocr", "subtitle", "name", "note", "field", "metadata"
 ]
 PASSAGE_KINDS: tuple[PassageKind, ...] = get_args(PassageKind)
+NAME_KINDS = frozenset[PassageKind]({"name", "metadata"})
+"""Kinds of passages that consist of names: without vectors, and not counted as content."""
 
 Reading = Literal["text layer", "scan", "garbled", "hidden layer", "figures", "form", "unreadable"]
 """How the text of a page was read, or that it could not be; see the column ``asset.reading``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from mcp.types import CallToolResult
 from pydantic import Field
@@ -10,7 +10,7 @@ from pydantic import Field
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
-from sightline.storage.records.annotations import NewAnnotation, Origin
+from sightline.storage.records.annotations import NewAnnotation
 from sightline.tools.shared.argument_types import (
     MAX_BOXES,
     MAX_LABEL_CHARS,
@@ -44,7 +44,9 @@ async def tool(
         list[LabeledBox],
         Field(min_length=1, max_length=MAX_BOXES, description="Boxes with labels."),
     ],
-    origin: Annotated[Origin, Field(description="Who drew them: 'person' or 'model'.")],
+    origin: Annotated[
+        Literal["person", "model"], Field(description="Who drew them: 'person' or 'model'.")
+    ],
     model: Annotated[str, Field(max_length=MAX_LABEL_CHARS, description="Name of the model.")] = "",
     score: Annotated[
         float | None, Field(ge=0, le=1, description="Confidence of the model, 0 to 1.")

@@ -196,6 +196,8 @@ CREATE TABLE sightline.asset (
     captured_local timestamp,
     caption text,
     metadata jsonb NOT NULL DEFAULT '{}',
+    latitude double precision CHECK (latitude BETWEEN -90 AND 90),
+    longitude double precision CHECK (longitude BETWEEN -180 AND 180),
     perceptual_hash bigint,
     symmetric_hash smallint,
     reading text CHECK (
@@ -219,6 +221,8 @@ COMMENT ON COLUMN sightline.asset.location IS
 COMMENT ON COLUMN sightline.asset.width IS 'Pixels, upright (after EXIF rotation).';
 COMMENT ON COLUMN sightline.asset.captured_local IS
     'captured_at in local time at the place of capture, for time-of-day filters.';
+COMMENT ON COLUMN sightline.asset.latitude IS
+    'Degrees, WGS 84, as longitude: where it was taken; null if unknown.';
 COMMENT ON COLUMN sightline.asset.perceptual_hash IS
     'Signs of 63 low frequencies of the picture; null for a plain picture.';
 COMMENT ON COLUMN sightline.asset.symmetric_hash IS
@@ -263,7 +267,8 @@ CREATE TABLE sightline.passage (
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
     region_id bigint REFERENCES sightline.region ON DELETE CASCADE,
     kind text NOT NULL CHECK (
-        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name', 'note', 'field')),
+        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name', 'note', 'field',
+            'metadata')),
     ordinal integer NOT NULL DEFAULT 0,
     text text NOT NULL,
     language text,
@@ -291,7 +296,8 @@ CREATE INDEX passage_tokens_idx ON sightline.passage USING gin (tokens);
 COMMENT ON TABLE sightline.passage IS
     'Text with provenance. A box is in the frame of the asset, as in region.';
 COMMENT ON COLUMN sightline.passage.kind IS
-    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page).';
+    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page), '
+    'or metadata (keywords, people and places).';
 COMMENT ON COLUMN sightline.passage.tokens IS
     'Words, stems and Chinese segments of storage/text, with positions.';
 COMMENT ON COLUMN sightline.passage.token_count IS 'Number of tokens, for BM25.';
@@ -344,7 +350,7 @@ CREATE TABLE sightline.annotation (
     x0 real NOT NULL CHECK (x0 >= 0), y0 real NOT NULL CHECK (y0 >= 0),
     x1 real NOT NULL CHECK (x1 <= 1), y1 real NOT NULL CHECK (y1 <= 1),
     score real,
-    origin text NOT NULL CHECK (origin IN ('person', 'model')),
+    origin text NOT NULL CHECK (origin IN ('person', 'model', 'file')),
     model text,
     author text,
     note text,
@@ -353,7 +359,7 @@ CREATE TABLE sightline.annotation (
     CHECK (x0 < x1 AND y0 < y1)
 );
 CREATE INDEX annotation_asset_idx ON sightline.annotation (asset_id);
-COMMENT ON TABLE sightline.annotation IS 'A labeled box on an asset, by a person or a model.';
+COMMENT ON TABLE sightline.annotation IS 'A labeled box on an asset, by a person, by a model or from a file.';
 
 CREATE TABLE sightline.retrieval_log (
     id bigint PRIMARY KEY DEFAULT sightline.new_id('retrieval_log'),
@@ -483,7 +489,7 @@ BEGIN
             ('source', '{name, kind, mime_type, byte_size, metadata, state, error_code, error,
                 ingested_at}'),
             ('asset', '{kind, page, frame_seconds, width, height, captured_at, captured_local,
-                caption, metadata, perceptual_hash, symmetric_hash, reading,
+                caption, metadata, latitude, longitude, perceptual_hash, symmetric_hash, reading,
                 created_at}'),
             ('region', '{kind, ordinal, x0, y0, x1, y1, label, score}'),
             ('passage', '{kind, text, language, page, start_seconds, end_seconds, char_start,
@@ -634,7 +640,7 @@ CREATE VIEW analytics.assets AS
 SELECT
     a.id AS asset_id, c.name AS collection, a.source_id, s.name AS source, a.kind, a.page,
     a.frame_seconds, a.width, a.height, a.captured_at, a.captured_local, a.caption, a.metadata,
-    s.metadata AS source_metadata, a.perceptual_hash, a.reading,
+    s.metadata AS source_metadata, a.latitude, a.longitude, a.perceptual_hash, a.reading,
     a.created_at
 FROM sightline.asset AS a
 JOIN sightline.source AS s ON s.id = a.source_id
@@ -653,6 +659,8 @@ COMMENT ON COLUMN analytics.assets.captured_local IS
 COMMENT ON COLUMN analytics.assets.metadata IS
     'Metadata of the asset, such as metadata ->> ''product''.';
 COMMENT ON COLUMN analytics.assets.source_metadata IS 'Metadata of the source.';
+COMMENT ON COLUMN analytics.assets.latitude IS
+    'Degrees, WGS 84: where it was taken; null if unknown.';
 COMMENT ON COLUMN analytics.assets.perceptual_hash IS
     '64 bits. A small bit_count((a # b)::bit(64)) means that two images look alike.';
 
@@ -679,7 +687,8 @@ JOIN sightline.source AS s ON s.id = p.source_id
 JOIN sightline.collection AS c ON c.id = p.collection_id;
 COMMENT ON VIEW analytics.passages IS 'Text with its source and position.';
 COMMENT ON COLUMN analytics.passages.kind IS
-    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page).';
+    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page), '
+    'or metadata (keywords, people and places).';
 COMMENT ON COLUMN analytics.passages.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
 COMMENT ON COLUMN analytics.passages.start_seconds IS 'Start of a subtitle in the video.';
@@ -693,10 +702,10 @@ SELECT
 FROM sightline.annotation AS n
 JOIN sightline.asset AS a ON a.id = n.asset_id
 JOIN sightline.collection AS c ON c.id = a.collection_id;
-COMMENT ON VIEW analytics.annotations IS 'Labeled boxes, by people or models.';
+COMMENT ON VIEW analytics.annotations IS 'Labeled boxes, by people, by models or from files.';
 COMMENT ON COLUMN analytics.annotations.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
-COMMENT ON COLUMN analytics.annotations.origin IS 'person or model; see model and author.';
+COMMENT ON COLUMN analytics.annotations.origin IS 'person, model, or file (metadata or annotation file); see model and author.';
 
 CREATE VIEW analytics.regions AS
 SELECT

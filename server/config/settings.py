@@ -213,6 +213,11 @@ class IngestSettings(SettingsGroup):
     """Read text in images: `auto` (if a quick check finds text), `on` or `off`."""
     timezone: str = _INGEST.timezone
     """Time zone of capture times without an offset, such as `Europe/Berlin`."""
+    keep_location: bool = _INGEST.keep_location
+    """Store where pictures and videos were taken, from their metadata and sidecars: the position,
+    and the names of places."""
+    keep_people: bool = _INGEST.keep_people
+    """Store the names of people in the metadata of pictures, with their boxes."""
     max_file_bytes: PositiveInt = _INGEST.max_file_bytes
     """Maximum size of a file."""
     file_timeout_seconds: Seconds = _INGEST.file_timeout_seconds

@@ -93,6 +93,10 @@ class IngestOptions:
     chunk_tokens: int = 256
     """Length of a text chunk, in words or CJK characters."""
     chunk_overlap_tokens: int = 32
+    keep_location: bool = True
+    """Store where a picture was taken: position and names of places in its metadata."""
+    keep_people: bool = True
+    """Store the names of people in the metadata of a picture, with their boxes."""
     timezone: str = "UTC"
     """IANA time zone of capture times without an offset."""
 
@@ -106,7 +110,9 @@ class IngestOptions:
         for field in fields(self):
             value = getattr(self, field.name)
             may_be_zero = field.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
-            if isinstance(value, int | float) and (value < 0 or (value == 0 and not may_be_zero)):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if value < 0 or (value == 0 and not may_be_zero):
                 raise ConfigurationError(f"{field.name} is {value}; it must be greater than 0")
         if self.ocr not in get_args(OcrMode):
             raise ConfigurationError(f"ocr is {shown(self.ocr)}; use 'auto', 'on' or 'off'")

@@ -28,7 +28,7 @@ from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, PackedAnalysis
 from sightline.storage.ingest.discover.file_names import printable_path
 from sightline.storage.ingest.discover.sidecars import Sidecar
-from sightline.storage.ingest.metadata.capture_time import CaptureTime
+from sightline.storage.ingest.metadata.source_description import NO_DESCRIPTION, SourceDescription
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import AssetKind
 from sightline.storage.types import Box, PassageKind, Reading
@@ -226,7 +226,7 @@ class DecodedSource:
     source: AcceptedSource
     kind: str
     mime_type: str | None = None
-    captured: CaptureTime | None = None
+    description: SourceDescription = NO_DESCRIPTION
     assets: tuple[Encoding[AssetDraft], ...] = ()
     tiles: tuple[Encoding[RegionDraft], ...] = ()
     ocr_lines: tuple[RegionDraft, ...] = ()

@@ -1,4 +1,4 @@
-"""Annotations: labeled boxes on assets, by people or models."""
+"""Annotations: labeled boxes on assets, by people, by models or from files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from sightline.storage.db.queries import (
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.types import Box
 
-Origin = Literal["person", "model"]
+Origin = Literal["person", "model", "file"]
+"""``file``: from the metadata of a picture, or an annotation file beside it."""
 
 #: Annotations of one author on one asset.
 MAX_PER_ASSET: Final = 1_000

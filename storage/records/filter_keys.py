@@ -15,7 +15,7 @@ MAX_METADATA_DEPTH = 4
 class BuiltInKey:
     """The type of a built-in key's values, and its meaning in one line."""
 
-    type: Literal["text", "number", "date", "time"]
+    type: Literal["text", "number", "date", "time", "position"]
     meaning: str
     of_passages: bool = False
     """Only for passages, not for images."""
@@ -31,6 +31,7 @@ BUILT_IN_KEYS: Mapping[str, BuiltInKey] = {
     "file_name": BuiltInKey("text", "name of the file without folders"),
     "page": BuiltInKey("number", "page of a document, from 1"),
     "seconds": BuiltInKey("number", "time in a video, in seconds"),
+    "gps": BuiltInKey("position", "place of capture: {'near': [48.86, 2.29], 'km': 5}"),
     "width": BuiltInKey("number", "width of the image in pixels"),
     "height": BuiltInKey("number", "height of the image in pixels"),
     "caption": BuiltInKey("text", "caption of the image"),

@@ -77,10 +77,10 @@ SELECT
     ARRAY(SELECT id FROM deleted) AS asset_ids,
     (SELECT count(*) FROM empty) AS source_count,
     (
-        SELECT count(*) FROM sightline.passage WHERE kind <> 'name' AND asset_id = ANY(%(ids)s)
+        SELECT count(*) FROM sightline.passage WHERE kind NOT IN ('name', 'metadata') AND asset_id = ANY(%(ids)s)
     ) + (
         SELECT count(*) FROM empty JOIN sightline.passage ON passage.source_id = empty.id
-        WHERE passage.kind <> 'name' AND passage.asset_id IS NULL
+        WHERE passage.kind NOT IN ('name', 'metadata') AND passage.asset_id IS NULL
     ) AS passage_count,
     (SELECT count(*) FROM sightline.annotation WHERE asset_id = ANY(%(ids)s)) AS annotation_count,
     ARRAY(SELECT location FROM deleted UNION SELECT location FROM empty) AS locations
@@ -128,7 +128,7 @@ WITH source AS (
 ), passage AS (
     SELECT count(*) AS number
     FROM sightline.passage
-    WHERE collection_id = %(collection_id)s AND kind <> 'name'
+    WHERE collection_id = %(collection_id)s AND kind NOT IN ('name', 'metadata')
     AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
 ), annotation AS (
     SELECT count(*) AS number, bit_xor(hashtextextended(annotation.id::text, 0)) AS content
@@ -161,7 +161,7 @@ SELECT
     (SELECT count(*) FROM own_asset) AS assets,
     (
         SELECT count(*) FROM sightline.passage
-        WHERE collection_id = %(collection_id)s AND source_id = ANY(%(ids)s) AND kind <> 'name'
+        WHERE collection_id = %(collection_id)s AND source_id = ANY(%(ids)s) AND kind NOT IN ('name', 'metadata')
     ) AS passages,
     (
         SELECT count(*) FROM sightline.annotation

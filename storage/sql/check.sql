@@ -51,7 +51,7 @@ SELECT 'p' || passage.id
 FROM sightline.passage
 JOIN sightline.collection_embedding_space
     ON collection_embedding_space.collection_id = passage.collection_id AND level = 'passage'
-WHERE kind <> 'name' AND NOT outside_vocabulary AND NOT EXISTS (
+WHERE kind NOT IN ('name', 'metadata') AND NOT outside_vocabulary AND NOT EXISTS (
     SELECT FROM sightline.embedding
     WHERE embedding.passage_id = passage.id
     AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id
@@ -76,7 +76,7 @@ FROM sightline.source
 WHERE state = 'done'
 AND NOT EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
 AND NOT EXISTS (
-    SELECT FROM sightline.passage WHERE source_id = source.id AND kind <> 'name'
+    SELECT FROM sightline.passage WHERE source_id = source.id AND kind NOT IN ('name', 'metadata')
 )
 
 -- name: vector_of_another_collection

@@ -51,7 +51,7 @@ LEFT JOIN (
 ) AS assets ON assets.collection_id = collection.id
 LEFT JOIN (
     SELECT collection_id, count(*) AS number FROM sightline.passage
-    WHERE kind <> 'name' AND (%(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s))
+    WHERE kind NOT IN ('name', 'metadata') AND (%(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s))
     GROUP BY collection_id
 ) AS passages ON passages.collection_id = collection.id
 LEFT JOIN (

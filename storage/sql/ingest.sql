@@ -93,9 +93,12 @@ RETURNING id
 
 -- name: update_asset
 UPDATE sightline.asset
-SET location = %(location)s, caption = %(caption)s, metadata = %(metadata)s,
-    captured_at = %(captured_at)s, captured_local = %(captured_local)s
-WHERE source_id = %(id)s AND kind = 'image'
+SET location = CASE WHEN kind = 'image' THEN %(location)s ELSE location END,
+    caption = %(caption)s, metadata = %(metadata)s,
+    captured_at = %(captured_at)s::timestamptz + coalesce(frame_seconds, 0) * interval '1 second',
+    captured_local = %(captured_local)s::timestamp + coalesce(frame_seconds, 0) * interval '1 second',
+    latitude = %(latitude)s, longitude = %(longitude)s
+WHERE source_id = %(id)s
 
 -- name: update_readings
 UPDATE sightline.asset SET reading = new.reading
@@ -153,12 +156,21 @@ SELECT sightline.new_ids('region', %(count)s)
 -- name: copy_assets
 COPY sightline.asset (
     id, collection_id, source_id, kind, ordinal, page, frame_seconds, location, sha256, width,
-    height, captured_at, captured_local, caption, metadata, perceptual_hash,
+    height, captured_at, captured_local, caption, metadata, latitude, longitude, perceptual_hash,
     symmetric_hash, reading
 ) FROM STDIN
 
 -- name: copy_regions
 COPY sightline.region (id, asset_id, kind, ordinal, x0, y0, x1, y1, label, score) FROM STDIN
+
+-- name: delete_file_annotations
+-- That an update writes again; those of people and models stay.
+DELETE FROM sightline.annotation
+USING sightline.asset
+WHERE asset.source_id = ANY (%(ids)s) AND annotation.asset_id = asset.id AND origin = 'file'
+
+-- name: copy_annotations
+COPY sightline.annotation (asset_id, label, x0, y0, x1, y1, origin) FROM STDIN
 
 -- name: copy_thumbnails
 COPY sightline.thumbnail (asset_id, jpeg, width, height, local_hashes) FROM STDIN (FORMAT binary)

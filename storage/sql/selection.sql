@@ -17,11 +17,11 @@ ORDER BY
 LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: list_passages
--- In the order of the document; the file name last.
+-- In the order of the document; file name and metadata last.
 SELECT p.id AS key
 FROM {rows}
 ORDER BY
-    s.name COLLATE "C", s.id, p.kind = 'name', coalesce(p.page, a.page) NULLS FIRST,
+    s.name COLLATE "C", s.id, p.kind IN ('name', 'metadata'), coalesce(p.page, a.page) NULLS FIRST,
     coalesce(p.start_seconds, a.frame_seconds) NULLS FIRST, a.ordinal NULLS FIRST, p.kind,
     p.char_start NULLS FIRST, p.ordinal, p.id
 LIMIT %(limit)s OFFSET %(offset)s

@@ -43,6 +43,7 @@ ALLOWED_CACHES = {
     ("server/reports/templating.py", "cache"): "templates",
     ("storage/db/queries.py", "cache"): "SQL files",
     ("storage/ingest/decode/worker/passages.py", "cache"): "a splitter for each setting",
+    ("storage/ingest/metadata/places.py", "cache"): "a public table of places",
     (
         "storage/ingest/decode/worker/media/video_picture.py",
         "cache",

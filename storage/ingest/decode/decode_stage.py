@@ -19,15 +19,11 @@ from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
-from sightline.storage.ingest.discover.sidecars import Sidecar, WarningSink
+from sightline.storage.ingest.discover.sidecars import WarningSink
 from sightline.storage.ingest.formats import STEPWISE_TYPES, file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
-from sightline.storage.ingest.metadata.capture_time import (
-    CaptureTime,
-    first_time,
-    from_filename,
-    from_text,
-)
+from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
+from sightline.storage.ingest.metadata.source_description import SourceDescription, describe_source
 from sightline.storage.interfaces import OcrLine, Pixels
 from sightline.storage.types import Reading
 
@@ -101,28 +97,26 @@ class DecodeStage:
     async def submit(self, source: stages.AcceptedSource) -> None:
         """Queue a source; one that needs no decoding is finished at once."""
         file = source.hashed.file
-        captured = self._sidecar_time(file.name, file.sidecar)
         if isinstance(source, stages.ChangedSource):
             existing = source.existing
-            # Without a time in the sidecar, the time of an image is in its EXIF data.
-            known_time = existing.kind != "image" or captured is not None
-            if known_time and not self.planner.needs_decode(existing, file):
-                decoded = stages.DecodedSource(source, existing.kind, captured=captured)
+            # Any other file is opened for its metadata, which the sidecar completes.
+            if existing.kind == "text" and not self.planner.needs_decode(existing, file):
+                description = await self.describe(source, existing.kind, NO_METADATA)
+                decoded = stages.DecodedSource(source, existing.kind, description=description)
                 await self.analyzer.submit(decoded, wait=True)
                 return
         file_type, size = file_type_of(file.name), source.hashed.byte_size or 0
         work_seconds = self.options.work_seconds(file_type, size)
-        await self.queue.put_decode(_DecodeAttempt(self, source, captured, work_seconds).job())
+        await self.queue.put_decode(_DecodeAttempt(self, source, work_seconds).job())
 
-    def _sidecar_time(self, name: str, sidecar: Sidecar | None) -> CaptureTime | None:
-        if sidecar is None or sidecar.captured_at is None:
-            return None
-        try:
-            return from_text(sidecar.captured_at, self.zone)
-        except ValueError:
-            reason = f"captured_at is {sidecar.captured_at!r}; it must be an ISO 8601 time"
-            self.warn("sidecar_broken", name, reason)
-            return None
+    async def describe(
+        self, source: stages.AcceptedSource, kind: str, embedded: EmbeddedMetadata
+    ) -> SourceDescription:
+        """Return what sidecar, metadata and name say about a source."""
+        file = source.hashed.file
+        return await describe_source(
+            file.name, kind, file.sidecar, embedded, self.options, self.zone, self.warn
+        )
 
 
 @dataclass(slots=True)
@@ -134,7 +128,6 @@ class _DecodeAttempt:
 
     _stage: DecodeStage
     _source: stages.AcceptedSource
-    _sidecar_time: CaptureTime | None
     _work_seconds: float
     _skip_ocr: tuple[int, ...] = ()
     _stored_blobs: list[str] = field(default_factory=list)
@@ -213,7 +206,8 @@ class _DecodeAttempt:
     async def _on_done(self) -> None:
         if self._info is None:
             raise messages.ProtocolError("the end of a source without its facts")
-        decoded = self._decoded(self._info)
+        description = await self._stage.describe(self._source, self._info.kind, self._info.embedded)
+        decoded = self._decoded(self._info, description)
         if self._info.sha256 == self._source.hashed.content_key.hex():
             await self._stage.analyzer.submit(decoded)
             return
@@ -229,16 +223,16 @@ class _DecodeAttempt:
             # All attempts share the time, but each can be a whole step.
             step = self._stage.options.file_timeout_seconds
             left = max(step, self._work_seconds - self._budget.used_seconds)
-            retry = _DecodeAttempt(
-                self._stage, self._source, self._sidecar_time, left, skip_ocr, stored
-            )
+            retry = _DecodeAttempt(self._stage, self._source, left, skip_ocr, stored)
             await self._stage.queue.requeue(retry.job())
             return
         partial = stages.DecodedSource(self._source, "unknown", stored_blobs=tuple(stored))
         await self._stage.decoded.put(stages.fail_source(partial, error))
 
-    def _decoded(self, info: messages.SourceInfo) -> stages.DecodedSource:
-        planner, zone = self._stage.planner, self._stage.zone
+    def _decoded(
+        self, info: messages.SourceInfo, description: SourceDescription
+    ) -> stages.DecodedSource:
+        planner = self._stage.planner
         has_images = info.kind != "text"
         ocr_engine = None
         if has_images and planner.needs_ocr(self._existing):
@@ -249,9 +243,7 @@ class _DecodeAttempt:
             source=self._source,
             kind=info.kind,
             mime_type=info.mime_type[:100] if info.mime_type else None,
-            captured=self._sidecar_time
-            or first_time(info.embedded.bounded().times, zone)
-            or from_filename(self._source.hashed.file.name, zone),
+            description=description,
             assets=tuple(self._assets),
             tiles=tuple(self._tiles),
             ocr_lines=tuple(self._ocr_lines),

@@ -48,7 +48,7 @@ class TextAnalyzer:
     options: IngestOptions
 
     async def submit(self, source: stages.DecodedSource, *, wait: bool = False) -> None:
-        """Add the passages of a sidecar, and analyze all.
+        """Add the passages of sidecar and metadata, and analyze all.
 
         ``wait`` for room in the queue, unless the caller is a worker's task, which makes the room.
         """
@@ -140,8 +140,11 @@ def _passages(decoded: stages.DecodedSource) -> Iterator[stages.PassageDraft]:
         # Subtitles in a sidecar replace those in the video file.
         if not (subtitles and draft.kind == "subtitle"):
             yield draft
-    if decoded.kind == "image" and sidecar is not None and sidecar.caption:
-        yield stages.PassageDraft("caption", 0, sidecar.caption, asset=0)
+    described = None if decoded.kind == "text" else 0
+    if decoded.description.caption_text:
+        yield stages.PassageDraft("caption", 0, decoded.description.caption_text, asset=described)
+    if decoded.description.words:
+        yield stages.PassageDraft("metadata", 0, decoded.description.words, asset=described)
     for number, cue in enumerate(subtitles):
         yield stages.PassageDraft("subtitle", number, cue.text, seconds=(cue.start, cue.end))
 

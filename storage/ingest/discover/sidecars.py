@@ -11,11 +11,11 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from sightline.storage.errors import MediaError, shown
+from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.media.subtitles import (
     SubtitleCue,
     join_sentences,
@@ -23,12 +23,14 @@ from sightline.storage.ingest.decode.worker.media.subtitles import (
 )
 from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.plain_text.text_encoding import decode_text
+from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
 
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
 _MAX_DEPTH = 64
 _MAX_CHARS = 65_536
 _MAX_KEYS = 200
+_MAX_TIME_CHARS = 100
 TABLE_NAMES = ("captions.csv", "captions.tsv", "metadata.csv", "metadata.tsv", "metadata.jsonl")
 
 WarningSink = Callable[[str, str, str], None]
@@ -43,12 +45,14 @@ class Sidecar:
     metadata: Mapping[str, Any]
     captured_at: str | None
     subtitles: tuple[SubtitleCue, ...] = ()
+    embedded: EmbeddedMetadata = NO_METADATA
 
     @property
     def sha256(self) -> bytes:
         """Return the SHA-256 of the content, to detect changes."""
         content: list[object] = [self.caption, self.metadata, self.captured_at]
         content += [[cue.start, cue.end, cue.text] for cue in self.subtitles]
+        content += [asdict(self.embedded)] if self.embedded else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).digest()
 
 
@@ -84,9 +88,9 @@ def files_of(paths: list[str]) -> Iterator[TreeFile]:
 def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     """Return the sidecar for the columns of a row or the keys of a JSON object.
 
-    ``caption``, ``text`` or ``description`` is the caption; a ``metadata`` object is merged in; all
-    other values are metadata. Raises ValueError for a value of a wrong type, nested too deeply, or
-    too long.
+    ``caption``, ``text`` or ``description`` is the caption, or a list of captions; a ``metadata``
+    object is merged in; all other values are metadata. ``latitude`` and ``longitude`` are also the
+    position. Raises ValueError for a value nested too deeply, or too long.
     """
     _check_depth(values)
     metadata = {str(key): value for key, value in values.items() if value is not None}
@@ -95,15 +99,21 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
         metadata |= {str(key): value for key, value in nested.items() if value is not None}
     elif nested is not None:
         metadata["metadata"] = nested
-    caption = next(
-        (metadata.pop(key) for key in CAPTION_KEYS if isinstance(metadata.get(key), str)), None
-    )
+    caption = None
+    for key in CAPTION_KEYS:
+        if caption is None and (texts := _captions(metadata.get(key))):
+            caption = "\n".join(texts)
+            del metadata[key]
     captured_at = metadata.pop(CAPTURED_KEY, None)
-    if captured_at is not None and not isinstance(captured_at, str):
-        raise ValueError(f"{CAPTURED_KEY} is {shown(captured_at)}; it must be an ISO 8601 string")
+    if captured_at is not None:  # a wrong one is reported when it is used
+        captured_at = str(clean_json(str(captured_at)))[:_MAX_TIME_CHARS]
     cleaned = clean_json(metadata)
     _check_metadata(cleaned)
-    return Sidecar(_clean_caption(caption), cleaned, captured_at)
+    position = (cleaned.get("latitude"), cleaned.get("longitude"))
+    embedded = NO_METADATA
+    if all(isinstance(each, int | float) for each in position):
+        embedded = EmbeddedMetadata(position=position)
+    return Sidecar(_clean_caption(caption), cleaned, captured_at, embedded=embedded)
 
 
 def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
@@ -120,7 +130,10 @@ def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
     caption = next((each.caption for each in sidecars if each.caption), None)
     captured_at = next((each.captured_at for each in sidecars if each.captured_at), None)
     subtitles = tuple(cue for each in sidecars for cue in each.subtitles)
-    return Sidecar(caption, metadata, captured_at, subtitles)
+    embedded = NO_METADATA
+    for each in sidecars:
+        embedded = embedded.or_else(each.embedded)
+    return Sidecar(caption, metadata, captured_at, subtitles, embedded)
 
 
 def parse_sidecar(name: str, data: bytes) -> Sidecar:
@@ -179,6 +192,13 @@ def sidecars_of(names: list[str]) -> dict[str, list[str]]:
         if own:
             sidecars[name] = own
     return sidecars
+
+
+def _captions(value: object) -> list[str]:
+    """Return the captions of a value: a text, or a list of texts."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return [each for each in value if each.strip()]
+    return [value] if isinstance(value, str) else []
 
 
 def _check_depth(value: object) -> None:

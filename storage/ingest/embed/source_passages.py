@@ -13,6 +13,7 @@ from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.worker.passages import pack_analysis
 from sightline.storage.ingest.discover.sidecars import WarningSink
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder
+from sightline.storage.types import NAME_KINDS
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # Names of files have at most 255 bytes; those of uploads and URLs can be longer.
@@ -28,14 +29,14 @@ async def add_vectors(
 
     A passage that the encoder rejects is a warning: it can still be found by its terms. Passages
     outside of the encoder's vocabulary get no vector, which would match any other such text.
-    Passages of file names get none, because names are searched as they are written.
+    Passages of names get none, because names are searched as they are written.
     """
     texts = [
         passage.draft.text
         for each in sources
         if isinstance(each, stages.EmbeddedSource)
         for passage in each.passages
-        if passage.draft.kind != "name"
+        if passage.draft.kind not in NAME_KINDS
     ]
     vectors = iter(await encoder(texts) if texts else [])
     embedded: list[stages.FinishedSource] = []
@@ -45,7 +46,7 @@ async def add_vectors(
             continue
         passages: list[stages.AnalyzedPassage] = []
         for passage in source.passages:
-            vector = next(vectors) if passage.draft.kind != "name" else None
+            vector = None if passage.draft.kind in NAME_KINDS else next(vectors)
             if isinstance(vector, MediaError):
                 warn("passage_not_encoded", source.hashed.file.name, str(vector))
                 vector = None

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.worker.worker_protocol import PackedAnalysis
+from sightline.storage.ingest.metadata.embedded_metadata import NamedRegion
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.text.analyzer import vocabulary
 
@@ -59,17 +60,29 @@ class PassageRow(NamedTuple):
     passage: stages.AnalyzedPassage
 
 
+class AnnotationRow(NamedTuple):
+    asset_id: str
+    region: NamedRegion
+
+
 @dataclass(slots=True)
 class BatchRows:
     """The new rows of a batch."""
 
     assets: list[AssetRow] = field(default_factory=list)
+    annotations: list[AnnotationRow] = field(default_factory=list)
     regions: list[RegionRow] = field(default_factory=list)
     passages: list[PassageRow] = field(default_factory=list)
 
     async def copy(self, connection: Connection, collection_id: int, spaces: TargetSpaces) -> None:
         if self.assets:
             await self._copy_assets(connection, collection_id, spaces.asset)
+        if self.annotations:
+            rows = (
+                (row.asset_id, row.region.label, *(row.region.box or ()), "file")
+                for row in self.annotations
+            )
+            await _copy(connection, _SQL["copy_annotations"], rows)
         if self.regions:
             await self._copy_regions(connection, collection_id, spaces.region)
         if self.passages:
@@ -177,9 +190,9 @@ def _terms(analysis: PackedAnalysis) -> Iterable[tuple[str, int]]:
 
 
 def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
-    hashed, captured = row.decoded.hashed, row.decoded.captured
+    hashed, description = row.decoded.hashed, row.decoded.description
+    captured = description.captured
     part, sha256 = row.asset.draft.part, row.asset.draft.content_sha256
-    sidecar = hashed.file.sidecar
     offset = timedelta(seconds=part.frame_seconds or 0.0)
     location = hashed.location if sha256 is None else f"object:{sha256.hex()}"
     return (
@@ -187,8 +200,9 @@ def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
         *(part.frame_seconds, location, sha256 or hashed.content_key, part.width, part.height),
         captured.at + offset if captured else None,
         captured.local + offset if captured and captured.local else None,
-        sidecar.caption if sidecar else None,
-        Jsonb(dict(sidecar.metadata) if sidecar else {}),
+        description.caption,
+        Jsonb(dict(description.metadata)),
+        *(description.position or (None, None)),
         *(part.hashes or (None, None)),
         row.decoded.readings.get(part.ordinal),
     )

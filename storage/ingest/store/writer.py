@@ -24,6 +24,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.progress import Outcome
 from sightline.storage.ingest.store.copy_rows import (
+    AnnotationRow,
     AssetRow,
     BatchRows,
     PassageRow,
@@ -224,18 +225,21 @@ class IngestWriter:
             if existing is None or not isinstance(source, stages.EmbeddedSource):
                 continue
             decoded, file = source.decoded, source.hashed.file
+            description, captured = decoded.description, decoded.description.captured
             values = {
                 "id": existing.id,
                 "collection_id": self.collection.id,
                 "name": file.name,
                 "location": source.hashed.location,
-                "caption": file.sidecar.caption if file.sidecar else None,
-                "metadata": _metadata(file),
+                "caption": description.caption,
+                "metadata": Jsonb(dict(description.metadata)),
                 "sidecar_sha256": file.sidecar_sha256,
                 "ocr_engine": decoded.ocr_engine,
                 "tile_scheme": decoded.tile_scheme,
-                "captured_at": decoded.captured.at if decoded.captured else None,
-                "captured_local": decoded.captured.local if decoded.captured else None,
+                "captured_at": captured.at if captured else None,
+                "captured_local": captured.local if captured else None,
+                "latitude": description.position[0] if description.position else None,
+                "longitude": description.position[1] if description.position else None,
             }
             if await fetch_value(connection, _SQL["update_source"], values) is not None:
                 await connection.execute(_SQL["update_asset"], values)
@@ -254,7 +258,12 @@ class IngestWriter:
         words: DeletedWords,
     ) -> None:
         """Delete the passages and regions that an update writes again."""
-        kinds = {"caption", "name", *(passage.draft.kind for passage in source.passages)}
+        kinds = {
+            "caption",
+            "metadata",
+            "name",
+            *(passage.draft.kind for passage in source.passages),
+        }
         sidecar_sha256 = source.hashed.file.sidecar_sha256
         if existing.kind == "video" and existing.sidecar_sha256 != sidecar_sha256:
             kinds.add("subtitle")  # the subtitle file may have been removed
@@ -269,6 +278,7 @@ class IngestWriter:
         if regions:
             values = {"ids": [existing.id], "kinds": regions}
             await connection.execute(_SQL["delete_regions"], values)
+        await connection.execute(_SQL["delete_file_annotations"], {"ids": [existing.id]})
         await words.collect(connection, sources=[existing.id], kinds=sorted(kinds))
         values = {"ids": [existing.id], "kinds": sorted(kinds)}
         await connection.execute(_SQL["delete_passages"], values)
@@ -289,6 +299,9 @@ class IngestWriter:
             id_ = stages.asset_id(id_key, self.collection.name, key, part.kind, number)
             assets[number] = ExistingAsset(source_id, number, id_, part.frame_seconds)
             rows.assets.append(AssetRow(id_, source_id, source.decoded, asset))
+        if 0 in assets:
+            regions = source.decoded.description.regions
+            rows.annotations += [AnnotationRow(assets[0].id, region) for region in regions]
         for region in source.regions:
             if region.draft.asset in assets:
                 rows.regions.append(RegionRow(assets[region.draft.asset].id, region))
@@ -325,7 +338,7 @@ def _source_values(source: stages.FinishedSource) -> dict[str, Any]:
         "kinds": decoded.kind if decoded else "unknown",
         "mime_types": decoded.mime_type if decoded else None,
         "byte_sizes": hashed.byte_size,
-        "metadata": _metadata(file),
+        "metadata": Jsonb(dict(_metadata_of(source))),
         "sidecar_sha256s": file.sidecar_sha256,
         "ocr_engines": decoded.ocr_engine if decoded and not failure else None,
         "tile_schemes": decoded.tile_scheme if decoded and not failure else None,
@@ -334,8 +347,12 @@ def _source_values(source: stages.FinishedSource) -> dict[str, Any]:
     }
 
 
-def _metadata(file: stages.DiscoveredFile) -> Jsonb:
-    return Jsonb(dict(file.sidecar.metadata) if file.sidecar else {})
+def _metadata_of(source: stages.FinishedSource) -> Mapping[str, Any]:
+    """Return the metadata; of a failed source only what its sidecar says."""
+    if isinstance(source, stages.EmbeddedSource):
+        return source.decoded.description.metadata
+    sidecar = source.hashed.file.sidecar
+    return sidecar.metadata if sidecar else {}
 
 
 def _frame_of(passage: stages.PassageDraft, assets: Iterable[ExistingAsset]) -> str | None:

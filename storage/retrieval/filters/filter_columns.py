@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, LiteralString
 
-ColumnType = Literal["text", "number", "moment", "time"]
+ColumnType = Literal["text", "number", "moment", "time", "position"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Column:
     """A SQL expression and the type of its values.
 
     A ``moment`` has an instant (timestamptz) and ``local_sql``, the local time at the place
-    (timestamp), for values without an offset.
+    (timestamp), for values without an offset. A ``position`` is a text of latitude and longitude in
+    degrees, to about a kilometer; comparisons use the columns themselves.
     """
 
     sql: LiteralString
@@ -37,6 +38,17 @@ class FilterSchema:
 _INSTANT = "coalesce(a.captured_at, a.captured_local AT TIME ZONE 'UTC')"
 _LOCAL_TIME = "coalesce(a.captured_local, a.captured_at AT TIME ZONE 'UTC')"
 
+KM_PER_DEGREE = 110.0
+"""Of latitude; at least."""
+NEAR: LiteralString = (
+    "(a.latitude BETWEEN {south} AND {north} AND 2 * 6371.0088 * asin(least(1, sqrt("
+    "sin(radians(a.latitude - {latitude}) / 2) ^ 2 + cos(radians({latitude}::float8))"
+    " * cos(radians(a.latitude)) * sin(radians(a.longitude - {longitude}) / 2) ^ 2)))"
+    " <= {kilometers})"
+)
+"""The distance along the surface, by the haversine formula, between two parallels."""
+_POSITION = "round(a.latitude::numeric, 2) || ', ' || round(a.longitude::numeric, 2)"
+
 _SHARED: Mapping[str, Column] = {
     "asset": Column("a.id", "text"),
     "source": Column("s.name", "text"),
@@ -49,6 +61,7 @@ _SHARED: Mapping[str, Column] = {
     "captured_at.month": Column(f"to_char({_LOCAL_TIME}, 'YYYY-MM')", "text"),
     "captured_at.year": Column(f"extract(year FROM {_LOCAL_TIME})::integer", "number"),
     "time_of_day": Column(f"({_LOCAL_TIME})::time", "time"),
+    "gps": Column(_POSITION, "position"),
     "caption": Column("a.caption", "text"),
 }
 

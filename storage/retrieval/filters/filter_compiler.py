@@ -22,7 +22,13 @@ from sightline.storage.records.filter_keys import (
     METADATA_PREFIX,
     metadata_name,
 )
-from sightline.storage.retrieval.filters.filter_columns import Column, ColumnType, FilterSchema
+from sightline.storage.retrieval.filters.filter_columns import (
+    KM_PER_DEGREE,
+    NEAR,
+    Column,
+    ColumnType,
+    FilterSchema,
+)
 from sightline.storage.retrieval.filters.filter_language import (
     LIST_OPERATORS,
     ORDER_OPERATORS,
@@ -151,6 +157,8 @@ class _Compiler:
         if column is not None:
             if is_empty:
                 return _negate_unless(self._is_empty_column(column), is_wanted)
+            if column.type == "position":
+                return self._near(leaf)
             is_moment = column.type == "moment"
             return self._moment(leaf, column) if is_moment else self._column(leaf, column)
         if field is None:
@@ -211,6 +219,17 @@ class _Compiler:
             if moment is not None
         )
         return _negate_unless(sql.SQL("({})").format(within), leaf.operator != "ne")
+
+    def _near(self, leaf: Comparison) -> sql.Composable:
+        latitude, longitude, kilometers = leaf.value
+        band = kilometers / KM_PER_DEGREE
+        return sql.SQL(NEAR).format(
+            latitude=self._bind(latitude),
+            longitude=self._bind(longitude),
+            kilometers=self._bind(kilometers),
+            south=self._bind(latitude - band),
+            north=self._bind(latitude + band),
+        )
 
     def _metadata(self, leaf: Comparison, field: MetadataField) -> sql.Composable:
         types, operator = field.types, leaf.operator

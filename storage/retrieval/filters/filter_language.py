@@ -6,7 +6,8 @@
     {"or": [{...}, {...}]}, {"and": [...]}, {"not": {...}}
 
 All keys of an object must match. ``between`` means ``gte`` and ``lte``; for ``time_of_day`` the
-range may pass midnight: ``{"time_of_day": {"between": ["22:00", "06:00"]}}``.
+range may pass midnight: ``{"time_of_day": {"between": ["22:00", "06:00"]}}``. A position takes
+``{"gps": {"near": [48.86, 2.29], "km": 5}}``: latitude and longitude in degrees, and a distance.
 `filter_compiler` compiles the tree to SQL.
 """
 
@@ -27,13 +28,19 @@ MAX_VALUES = 1_000
 MAX_FILTER_CHARS = 20_000
 """Keys and texts of a whole filter."""
 TIME_OF_DAY = "time_of_day"
+POSITION = "gps"
+DEFAULT_KILOMETERS = 1.0
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # in Postgres: NUL and lone surrogates
 
 OrderOperator = Literal["gt", "gte", "lt", "lte"]
 ListOperator = Literal["in", "nin", "any", "all"]
 TextOperator = Literal["text_match", "text_match_insensitive"]
-Operator = Literal["eq", "ne", OrderOperator, ListOperator, "contains", TextOperator, "is_empty"]
-OPERATORS: tuple[Operator, ...] = get_args(Operator)
+ValueOperator = Literal[
+    "eq", "ne", OrderOperator, ListOperator, "contains", TextOperator, "is_empty"
+]
+Operator = Literal[ValueOperator, "near"]
+OPERATORS: tuple[ValueOperator, ...] = get_args(ValueOperator)
+"""Of all keys but a position, which takes "near", as (latitude, longitude, kilometers)."""
 Combine = Literal["and", "or", "not"]
 _COMBINE: Mapping[str, Combine] = {each: each for each in get_args(Combine)}
 LIST_OPERATORS: tuple[str, ...] = get_args(ListOperator)
@@ -106,6 +113,8 @@ class _Parser:
         return FilterGroup(tuple(parts))
 
     def _key(self, key: str, value: Any) -> list[Comparison | FilterGroup]:
+        if key == POSITION and not (isinstance(value, Mapping) and value.keys() == {"is_empty"}):
+            return [self._near(value)]
         if not isinstance(value, Mapping):
             return [self._comparison(key, "in" if isinstance(value, list) else "eq", value)]
         if not value:
@@ -131,13 +140,17 @@ class _Parser:
                 (*OPERATORS, "between"),
                 hint=f"Write a nested key as {nested}.",
             )
+        return self._counted(Comparison(key, operator, _validate_value(key, operator, value)))
+
+    def _counted(self, comparison: Comparison) -> Comparison:
+        """Return the comparison. Raises InvalidArgumentError if the filter has too many."""
+        key = comparison.key
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
             raise InvalidArgumentError(
                 f"A filter has at most {MAX_CONDITIONS} conditions, and that on {shown(key)} is "
                 "one too many."
             )
-        comparison = Comparison(key, operator, _validate_value(key, operator, value))
         values = comparison.value if isinstance(comparison.value, list) else [comparison.value]
         self._values += len(values)
         self._chars += len(key) + sum(len(each) for each in values if isinstance(each, str))
@@ -151,6 +164,22 @@ class _Parser:
                     f"condition on {shown(key)}. Search in several calls."
                 )
         return comparison
+
+    def _near(self, value: Any) -> Comparison:
+        near = value.get("near", value.get("$near")) if isinstance(value, Mapping) else None
+        kilometers = value.get("km", DEFAULT_KILOMETERS) if isinstance(value, Mapping) else None
+        numbers = [*near, kilometers] if isinstance(near, list) else []
+        if (
+            len(numbers) != 3
+            or not all(isinstance(each, int | float) for each in numbers)
+            or not value.keys() <= {"near", "$near", "km"}
+            or not (-90 <= numbers[0] <= 90 and -180 <= numbers[1] <= 180 and 0 < numbers[2] < 1e5)
+        ):
+            raise InvalidArgumentError(
+                f"'{POSITION}' takes {{'near': [latitude, longitude], 'km': 5}} in degrees and "
+                f"kilometers, or {{'is_empty': true}}, not {shown(value)}."
+            )
+        return self._counted(Comparison(POSITION, "near", [float(each) for each in numbers]))
 
     def _between(self, key: str, value: Any) -> FilterGroup:
         if not isinstance(value, list) or len(value) != 2:

@@ -49,8 +49,8 @@ def test_a_json_object_gives_caption_metadata_and_time() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"[1]", b"{", b'{"a": NaN}', b"\xff", b"[" * 100_000, b'{"captured_at": 5}', b"1" * 5000],
-    ids=["list", "cut off", "NaN", "not UTF-8", "deep", "time is a number", "huge number"],
+    [b"[1]", b"{", b'{"a": NaN}', b"\xff", b"[" * 100_000, b"1" * 5000],
+    ids=["list", "cut off", "NaN", "not UTF-8", "deep", "huge number"],
 )
 def test_invalid_json_sidecars_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -196,3 +196,22 @@ def test_repeated_columns_are_numbered_and_are_a_warning() -> None:
     ((code, name, reason),) = parsed
     assert (code, name) == ("column_repeated", "metadata.csv")
     assert "'color'" in reason
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"), [(b"1258375918", "1258375918"), (b"[1]", "[1]"), (b"true", "True")]
+)
+def test_a_time_of_another_type_does_not_lose_the_sidecar(written: bytes, kept: str) -> None:
+    sidecar = parse_sidecar("a.json", b'{"caption": "a cat", "captured_at": %s}' % written)
+    assert (sidecar.caption, sidecar.captured_at) == ("a cat", kept)
+
+
+def test_a_list_of_captions_is_one_caption() -> None:
+    sidecar = parse_sidecar("a.json", b'{"caption": ["a cat", "", "a white cat"], "n": 1}')
+    assert (sidecar.caption, sidecar.metadata) == ("a cat\na white cat", {"n": 1})
+
+
+def test_columns_with_degrees_are_a_position() -> None:
+    sidecar = parse_sidecar("a.json", b'{"latitude": 48.85, "longitude": 2.29}')
+    assert sidecar.embedded.position == (48.85, 2.29)
+    assert parse_sidecar("a.json", b'{"latitude": "x", "longitude": 2}').embedded.position is None

@@ -17,6 +17,15 @@ from sightline.storage.retrieval.filters import filter_language
     "filter_",
     [
         {"price": {}},
+        {"gps": "Paris"},
+        {"gps": [48.86, 2.29]},
+        {"gps": {"near": [48.86], "km": 5}},
+        {"gps": {"near": [95, 2.29], "km": 5}},
+        {"gps": {"near": [48.86, 2.29], "km": 0}},
+        {"gps": {"near": [48.86, float("nan")], "km": 5}},
+        {"gps": {"near": [48.86, 2.29], "miles": 5}},
+        {"gps": {"gte": 5}},
+        {"price": {"near": [1, 2]}},
         {"or": []},
         {"or": {"price": 1}},
         {"not": []},
@@ -73,3 +82,15 @@ JSON = st.recursive(
 def test_any_json_is_parsed_or_rejected(filter_: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidArgumentError):
         filter_language.parse(filter_)
+
+
+def test_a_position_takes_degrees_and_kilometers() -> None:
+    near = filter_language.parse({"gps": {"near": [48.86, 2], "km": 5}})
+    assert near == filter_language.FilterGroup(
+        (filter_language.Comparison("gps", "near", [48.86, 2.0, 5.0]),)
+    )
+    with pytest.raises(InvalidArgumentError, match=r"'near': \[latitude, longitude\], 'km': 5"):
+        filter_language.parse({"gps": "Paris"})
+    too_many = [{"gps": {"near": [0, 0], "km": 1}}] * 65
+    with pytest.raises(InvalidArgumentError, match="at most 64 conditions"):
+        filter_language.parse({"or": too_many})
