@@ -33,8 +33,7 @@ FILTER_LANGUAGE: Final = (
     "{'or': [{'kind': 'page'}, {'page': 3}]}, {'not': {...}}. Operators: eq ne gt gte lt lte "
     "between in nin any all contains text_match text_match_insensitive is_empty. Keys: kind "
     "file_name source page seconds captured_at time_of_day width height caption, gps as {'near': "
-    "[lat, lon], 'km': 5}, and the metadata keys that list_collections names, as keywords people "
-    "place camera rating."
+    "[lat, lon], 'km': 5}, and the metadata keys that list_collections names."
 )
 Filters = Annotated[
     dict[str, JsonValue] | None,

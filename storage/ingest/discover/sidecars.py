@@ -22,8 +22,8 @@ from sightline.storage.ingest.decode.worker.media.subtitles import (
     parse_subtitles,
 )
 from sightline.storage.ingest.formats import file_type_of
-from sightline.storage.ingest.plain_text.text_encoding import decode_text
 from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
+from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
