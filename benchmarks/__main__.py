@@ -17,7 +17,7 @@ NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytic
 #: Run only by name: they need a quiet machine or many minutes.
 ON_REQUEST = (
     *("load", "hostile", "self_evaluation", "search_path", "agent_tasks", "picture_variants"),
-    *("typed_queries", "query_forms", "photograph_weakness"),
+    *("typed_queries", "query_forms", "photograph_weakness", "pdf_samples", "pdf_text"),
 )
 
 
