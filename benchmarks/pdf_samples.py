@@ -35,13 +35,15 @@ _WORDS = """
     lubricant viscosity filter cartridge replacement inspection certificate standard regulation
     environment disposal recycling packaging transport storage humidity corrosion coating paint
     the a of and to in is with for by on at from that which must can should before after
-""".split()
+""".split()  # noqa: SIM905
 _GERMAN = """
     Die Überprüfung der hydraulischen Getriebeübersetzung erfolgt gemäß Wartungshandbuch jährlich
     Größe Maßstab Straße Prüfbericht Anlagenführer Sicherheitsschalter müssen während des Betriebs
     geschlossen bleiben und dürfen nur durch Fachpersonal geöffnet werden
-""".split()
-_CHINESE = "本手册介绍散热器的安装方法。使用前请仔细阅读全部内容，并妥善保管以备查阅。安装时须切断电源。"
+""".split()  # noqa: SIM905
+_CHINESE = (
+    "本手册介绍散热器的安装方法。使用前请仔细阅读全部内容，并妥善保管以备查阅。安装时须切断电源。"
+)
 _ARABIC = "يجب قراءة دليل الاستخدام بعناية قبل تشغيل الجهاز والاحتفاظ به للرجوع إليه لاحقا"
 _HEBREW = "יש לקרוא את המדריך בעיון לפני הפעלת המכשיר ולשמור אותו לעיון בעתיד"
 _TOOL_SECONDS = 180
@@ -92,17 +94,21 @@ def html_pages(write: Writer) -> dict[str, str]:
         style = "border='1' cellspacing='0' cellpadding='3'" if border else "width='100%'"
         return f"<table {style}>{rows}</table>"
 
-    justified = "text-align: justify; hyphens: auto"
+    def columns(count: int) -> str:
+        style = f"columns: {count}; text-align: justify; hyphens: auto"
+        return f"<div style='{style}'>{paragraphs(12)}</div>"
+
     return {
         "plain": "<h1>Operating manual</h1>" + paragraphs(8),
         "german": "<h1>Wartungshandbuch</h1>" + paragraphs(8, _GERMAN),
-        "two-columns": f"<h1>Report</h1><div style='columns: 2; {justified}'>{paragraphs(12)}</div>",
-        "three-columns": f"<h1>News</h1><div style='columns: 3; {justified}'>{paragraphs(12)}</div>",
+        "two-columns": f"<h1>Report</h1>{columns(2)}",
+        "three-columns": f"<h1>News</h1>{columns(3)}",
         "table": f"<h1>Order 4711</h1>{paragraphs(1)}{table(True)}{paragraphs(1)}",
         "table-plain": f"<h1>Order 4712</h1>{paragraphs(1)}{table(False)}{paragraphs(1)}",
         "spaced": "<h1 style='letter-spacing: 0.3em'>BEAUTIFUL BRACKETS</h1>"
         f"<h2 style='letter-spacing: 0.15em'>Hydraulic transmission</h2>{paragraphs(6)}",
-        "tight": f"<div style='letter-spacing: -0.02em; word-spacing: -0.08em'>{paragraphs(7)}</div>",
+        "tight": "<div style='letter-spacing: -0.02em; word-spacing: -0.08em'>"
+        f"{paragraphs(7)}</div>",
         "sidebar": "<div style='display: grid; grid-template-columns: 1fr 3fr; gap: 2em'>"
         f"<div style='background: #ddd'><ul>{'<li>valve <li>filter <li>torque' * 4}</ul></div>"
         f"<div><h1>Guide</h1>{paragraphs(6)}</div></div>",
@@ -110,7 +116,7 @@ def html_pages(write: Writer) -> dict[str, str]:
         + "".join(f"<li>{write.sentence()}<ul><li>{write.sentence()}</ul>" for _ in range(12))
         + "</ol>",
         "chinese": f"<h1>安装手册</h1>{'<p>' + _CHINESE * 6 + '</p>'}" + f"<p>{_CHINESE * 5}</p>",
-        "arabic": f"<div dir='rtl'><h1>دليل</h1>{('<p>' + (_ARABIC + '. ') * 5 + '</p>') * 4}</div>",
+        "arabic": f"<div dir='rtl'>{('<p>' + (_ARABIC + '. ') * 5 + '</p>') * 4}</div>",
         "hebrew": f"<div dir='rtl'>{('<p>' + (_HEBREW + '. ') * 5 + '</p>') * 4}</div>",
         "small": f"<div style='font-size: 7pt; line-height: 1.05'>{paragraphs(16)}</div>",
         "invoice": "<div style='display: flex; justify-content: space-between'><div>ACME Tools"
@@ -247,9 +253,7 @@ def write_reportlab_documents(folder: Path, write: Writer) -> None:
         canvas.save()
 
 
-def _flow(
-    path: Path, columns: int, story: list[Flowable], size: tuple[float, float] = A4
-) -> None:
+def _flow(path: Path, columns: int, story: list[Flowable], size: tuple[float, float] = A4) -> None:
     margin, gap = 50, 18
     width = (size[0] - 2 * margin - (columns - 1) * gap) / columns
     frames = [
@@ -336,7 +340,7 @@ def _lines(write: Writer, count: int, chars: int) -> list[str]:
 
 
 def _run(*command: object) -> None:
-    subprocess.run(  # noqa: S603 - installed tools
+    subprocess.run(
         [str(each) for each in command],
         check=False,
         timeout=_TOOL_SECONDS,

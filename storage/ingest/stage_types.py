@@ -163,7 +163,8 @@ class RegionDraft:
 class PassageDraft:
     """A passage to store. ``asset`` is the ordinal of the image that it describes.
 
-    ``seconds`` and ``chars`` are (start, end).
+    ``seconds`` and ``chars`` are (start, end). ``parts`` are further words by which it is found:
+    those of words that were hyphenated.
     """
 
     kind: PassageKind
@@ -175,6 +176,12 @@ class PassageDraft:
     chars: tuple[int, int] | None = None
     box: Box | None = None
     confidence: float | None = None
+    parts: str = ""
+
+    @property
+    def indexed_text(self) -> str:
+        """The text of which the terms are indexed."""
+        return f"{self.text}\n{self.parts}" if self.parts else self.text
 
 
 @dataclass(frozen=True, slots=True)

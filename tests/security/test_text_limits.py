@@ -68,10 +68,19 @@ def long_headers(rows: int) -> bytes:
     return f"{names}\n".encode() + (b",".join([b"1"] * 60) + b"\n") * rows
 
 
-def text_on_text(canvas: Canvas) -> None:
-    """Draw words on top of each other: the rectangle of each contains all."""
-    for number, word in enumerate(words(400).split()):
-        canvas.drawString(100 + number % 7 / 10, 300 + number % 5 / 10, word)
+def crowded(canvas: Canvas) -> None:
+    """Draw 5,000 tiny words, each a line of its own: one row many times."""
+    if not canvas.hasForm("row"):
+        canvas.beginForm("row")
+        canvas.setFont("Helvetica", 2)
+        for column in range(50):
+            canvas.drawString(8 * column, 1, "ab")
+        canvas.endForm()
+    for row in range(100):
+        canvas.saveState()
+        canvas.translate(10, 10 + 5 * row)
+        canvas.doForm("row")
+        canvas.restoreState()
 
 
 def film_with_shared_samples(folder: Path, cues: int, chars: int) -> bytes:
@@ -159,10 +168,10 @@ async def test_a_table_with_many_long_names_fails_with_the_reason(
     assert await stored_chars(database) == 0
 
 
-async def test_text_on_text_is_cut_short(database: Database, tmp_path: Path) -> None:
-    data = pdf(*[text_on_text] * 6)
+async def test_text_that_a_page_repeats_is_cut_short(database: Database, tmp_path: Path) -> None:
+    data = pdf(*[crowded] * 7)
     summary = await add(database, tmp_path, "runs.pdf", data)
-    assert (summary.added, summary.images) == (1, 6)
+    assert (summary.added, summary.images) == (1, 7)
     assert set(summary.warnings) == {"text_cut_short"}
     assert 0 < await stored_chars(database) <= OPTIONS.max_text_chars(len(data))
 
@@ -263,7 +272,7 @@ async def test_no_file_makes_a_passage_of_any_length(database: Database, tmp_pat
         "cue.srt": f"1\n00:00:00,000 --> 00:00:01,000\n{marks}\n".encode(),
         "row.csv": f"name\n{words(5_000)}\n".encode(),
         "space.txt": b"a" + b" " * 100_000 + b"b",
-        "runs.pdf": pdf(text_on_text),
+        "runs.pdf": pdf(crowded),
     }
     for name, data in files.items():
         assert (await add(database, tmp_path, name, data)).added == 1

@@ -50,7 +50,7 @@ MANY_CUES = "\n".join(
 )
 QUOTES = "\n".join(f'"It is \\ {n}", he said.' for n in range(900))
 LONG_NAME = "/".join(f"folder {n}" for n in range(20))
-LONG = [" ".join(f"word{number}" for number in range(at, at + 12)) for at in range(0, 120, 12)]
+LONG = [" ".join(f"word{number}" for number in range(at, at + 6)) for at in range(0, 78, 6)]
 HTML = """\
 <html><head><title>Notice</title></head>
 <body><p>Closed on Monday.</p><p>Ring twice.</p></body></html>

@@ -13,7 +13,12 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.decode_queue import DecodeQueue
-from sightline.storage.ingest.decode.ocr_layout import TextBlock, group_lines, normalize_box
+from sightline.storage.ingest.decode.ocr_layout import (
+    TextBlock,
+    group_lines,
+    join_hyphenated,
+    normalize_box,
+)
 from sightline.storage.ingest.decode.output_budget import OutputBudget
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
@@ -293,7 +298,12 @@ class _DecodeAttempt:
         if part.kind == "ocr":
             self._ocr_lines += [
                 stages.RegionDraft(
-                    "ocr_line", part.asset, number, line.box, line.text, line.confidence
+                    "ocr_line",
+                    part.asset,
+                    number,
+                    line.box,
+                    join_hyphenated(line.text)[0],
+                    line.confidence,
                 )
                 for number, line in enumerate(lines)
             ]
@@ -303,10 +313,12 @@ class _DecodeAttempt:
             else group_lines(lines, paragraphs=part.kind == "page_text")
         )
         for block in blocks:
+            text, parts = join_hyphenated(block.text)
             passage = stages.PassageDraft(
                 part.kind,
                 len(self._passages),
-                block.text,
+                text,
+                parts=parts,
                 asset=part.asset,
                 page=part.page,
                 seconds=None if part.start_seconds is None else (part.start_seconds, None),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.fair_semaphore import FairSemaphore
-from sightline.storage.ingest.decode.ocr_layout import normalize_box
+from sightline.storage.ingest.decode.ocr_layout import join_hyphenated, normalize_box
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.ingest.decode.render.view import crop_pixels, view_edge
 from sightline.storage.ingest.decode.worker import frames
@@ -156,7 +156,7 @@ class ImageDecoder:
     async def text_lines(
         self, page: DocumentPage, *, principal: str | None = None
     ) -> list[tuple[str, Box]]:
-        """Return the text layer of a page, with the box of each run, in file order."""
+        """Return the text layer of a page, with the box of each line, in reading order."""
         request = messages.PageTextRequest(page.document, page.page)
         return await self._run(request, _parse_lines, principal, frames.MAX_FRAME_BYTES)
 
@@ -214,9 +214,10 @@ def _parse_lines(part: messages.JobPart) -> list[tuple[str, Box]]:
     if not isinstance(part, messages.TextLines):
         raise messages.ProtocolError(f"a {type(part).__name__} for text")
     try:
-        return [(text, normalize_box(box)) for text, box, _ in part.lines]
+        lines = [(join_hyphenated(text)[0], normalize_box(box)) for text, box, _ in part.lines]
     except ValueError as error:
         raise messages.ProtocolError(f"an invalid line: {error}") from error
+    return lines
 
 
 def _parse_jpeg(part: messages.JobPart) -> RenderedJpeg:

@@ -13,6 +13,7 @@ from sightline.storage.interfaces import OcrLine
 from sightline.storage.types import Box
 
 _MAX_BLOCK_CHARS = 1500
+SOFT_HYPHEN = "\u00ad"
 _MIN_EDGE = 1e-4  # a box must have an area also after rounding to 32 bits
 _PARAGRAPH_GAP = 0.9  # in line heights
 _ROW_OVERLAP = 0.5  # of the height of the lower of two lines
@@ -34,6 +35,17 @@ def group_lines(lines: Sequence[OcrLine], *, paragraphs: bool) -> list[TextBlock
     where the next row is not below the last one. A single longer line is not cut.
     """
     return [_block(rows) for rows in _group_rows(_rows(lines), paragraphs=paragraphs)]
+
+
+def join_hyphenated(text: str) -> tuple[str, str]:
+    """Return a text without soft hyphens, and the parts of the words that had some.
+
+    A soft hyphen is where a word was hyphenated at the end of a line.
+    """
+    parts = [
+        part for word in text.split() if SOFT_HYPHEN in word for part in word.split(SOFT_HYPHEN)
+    ]
+    return text.replace(SOFT_HYPHEN, ""), " ".join(part for part in parts if part)
 
 
 def normalize_box(values: Sequence[float]) -> Box:

@@ -153,8 +153,8 @@ def _grouped(passages: tuple[stages.PassageDraft, ...]) -> Iterator[list[str]]:
     group: list[str] = []
     size = 0
     for passage in passages:
-        group.append(passage.text)
-        size += len(passage.text)
+        group.append(passage.indexed_text)
+        size += len(group[-1])
         if size >= _GROUP_CHARS:
             yield group
             group, size = [], 0

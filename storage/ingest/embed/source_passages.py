@@ -98,7 +98,7 @@ def filename_passage(name: str) -> stages.AnalyzedPassage:
 def _analyzed(source: stages.EmbeddedSource) -> Iterator[stages.AnalyzedPassage]:
     drafts, analyses = source.decoded.passages, source.decoded.analyses
     if not analyses:
-        analyses = tuple(pack_analysis(draft.text) for draft in drafts)
+        analyses = tuple(pack_analysis(draft.indexed_text) for draft in drafts)
     for draft, analysis in zip(drafts, analyses, strict=True):
         yield stages.AnalyzedPassage(draft, analysis)
     yield filename_passage(source.hashed.file.name)

@@ -13,6 +13,8 @@ from PIL import Image
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.view import crop_pixels
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
+from sightline.storage.ingest.decode.worker.pdf.characters import PageFrame, read_characters
+from sightline.storage.ingest.decode.worker.pdf.page_text import lines_of
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.types import Box
@@ -22,7 +24,6 @@ _MIN_TEXT_CHARS = 8  # a page number alone is not a text layer
 _MAX_LINES = 5000
 _MAX_PAGE_CHARS = 200_000
 _MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium counts in C int
-_DEVICE_UNITS = 100_000  # resolution of box coordinates along each side of a page
 
 
 def decode_pdf(
@@ -164,30 +165,8 @@ def _page_size(page: pypdfium2.PdfPage) -> tuple[float, float]:
 
 
 def _text_layer(page: pypdfium2.PdfPage, max_chars: int) -> Iterator[tuple[str, Box, float]]:
-    """Yield text runs as in `TextLines`, in file order, up to ``max_chars``.
-
-    A run has all text inside its rectangle: runs on top of each other have that of each other.
-    """
-    left_chars = min(max_chars, _MAX_PAGE_CHARS)
-    text = page.get_textpage()
-    try:
-        for number in range(min(text.count_rects(), _MAX_LINES)):
-            if left_chars < 0:
-                return
-            left, bottom, right, top = text.get_rect(number)
-            run = " ".join(text.get_text_bounded(left, bottom, right, top).split())
-            left_chars -= len(run)
-            if run:
-                x0, y0 = _normalized(page, left, top)
-                x1, y1 = _normalized(page, right, bottom)
-                box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-                yield run, box, 1.0
-    finally:
-        text.close()
-
-
-def _normalized(page: pypdfium2.PdfPage, x: float, y: float) -> tuple[float, float]:
-    """Convert PDF coordinates (origin bottom left, maybe rotated) to 0..1."""
-    across, down = pdfium.c_int(), pdfium.c_int()
-    pdfium.FPDF_PageToDevice(page, 0, 0, _DEVICE_UNITS, _DEVICE_UNITS, 0, x, y, across, down)
-    return across.value / _DEVICE_UNITS, down.value / _DEVICE_UNITS
+    """Yield lines as in `TextLines`, in reading order, up to ``max_chars``."""
+    frame = PageFrame.of(page, *_page_size(page))
+    limit = min(max(0, max_chars), _MAX_PAGE_CHARS)
+    for line in lines_of(list(read_characters(page, frame, limit)), frame)[:_MAX_LINES]:
+        yield line.text, line.box, 1.0
