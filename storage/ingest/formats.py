@@ -29,8 +29,9 @@ FileType = Literal[
     "unknown",
 ]
 
-#: Decoded in pages or frames, for as long as these take. An unknown file can be a PDF.
-STEPWISE_TYPES = frozenset[FileType]({"pdf", "video", "unknown"})
+# Decoded in pages or frames, for as long as these take. An unknown file can be a PDF.
+_STEPWISE_TYPES = frozenset[FileType]({"pdf", "video", "unknown"})
+_STEPWISE_PICTURES = frozenset({"TIFF", "GIF", "DICOM"})
 #: So many bytes at the start of a file are enough to recognize its content.
 HEAD_BYTES = 1024
 
@@ -270,6 +271,12 @@ def file_type_of(name: str) -> FileType:
     """Return the type for the suffix of ``name``; ``unknown`` files are still opened."""
     named = format_of_name(name)
     return "unknown" if named is None else named.kind
+
+
+def is_stepwise(name: str) -> bool:
+    """Return whether a file of this name can have many pages or frames."""
+    named = format_of_name(name)
+    return named is None or named.kind in _STEPWISE_TYPES or named.name in _STEPWISE_PICTURES
 
 
 def format_of(name: str, head: bytes) -> FileFormat | None:

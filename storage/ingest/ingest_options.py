@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.discover.public_addresses import IpNetwork, is_allowed_address
-from sightline.storage.ingest.formats import STEPWISE_TYPES, FileType
+from sightline.storage.ingest.formats import file_type_of, is_stepwise
 
 
 def available_cores() -> int:
@@ -128,11 +128,11 @@ class IngestOptions:
                 f"no time zone {shown(self.timezone)}; use an IANA name such as 'Europe/Berlin'"
             ) from error
 
-    def work_seconds(self, file_type: FileType, size: int) -> float:
+    def work_seconds(self, name: str, size: int) -> float:
         """Return how long a worker may work on a whole file of ``size`` bytes."""
-        if file_type == "video":
+        if file_type_of(name) == "video":
             return self.max_work_seconds
-        if file_type in STEPWISE_TYPES:
+        if is_stepwise(name):
             seconds = self.file_timeout_seconds + size / _PDF_BYTES_PER_SECOND
             return min(seconds, max(self.max_work_seconds, self.file_timeout_seconds))
         return self.file_timeout_seconds

@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -142,20 +141,21 @@ async def test_a_small_document_cannot_take_its_time_again_for_each_page(
 
 
 @pytest.mark.parametrize(
-    ("file_type", "size", "seconds"),
+    ("name", "size", "seconds"),
     [
-        ("image", 200 << 20, 60),
-        ("rows", 200 << 20, 60),
-        ("pdf", 300_000, 60 + 30),
-        ("unknown", 300_000, 60 + 30),
-        ("pdf", 1 << 30, 1800),
-        ("video", 1000, 1800),
+        ("a.jpg", 200 << 20, 60),
+        ("a.csv", 200 << 20, 60),
+        ("a.pdf", 300_000, 60 + 30),
+        ("a.tiff", 300_000, 60 + 30),
+        ("a.unknown", 300_000, 60 + 30),
+        ("a.pdf", 1 << 30, 1800),
+        ("a.mp4", 1000, 1800),
     ],
 )
 def test_the_limit_of_a_whole_file_depends_on_its_type_and_size(
-    file_type: Any, size: int, seconds: float
+    name: str, size: int, seconds: float
 ) -> None:
-    assert IngestOptions().work_seconds(file_type, size) == seconds
+    assert IngestOptions().work_seconds(name, size) == seconds
 
 
 async def test_a_worker_that_says_it_is_alive_gets_no_more_time() -> None:

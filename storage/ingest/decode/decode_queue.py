@@ -8,7 +8,7 @@ from collections import deque
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.decode.worker_pool import Job, single_result_job
-from sightline.storage.ingest.formats import STEPWISE_TYPES, file_type_of
+from sightline.storage.ingest.formats import is_stepwise
 
 _MAX_DECODE_JOBS = 4
 _MAX_HASH_JOBS = 8
@@ -90,7 +90,7 @@ class DecodeQueue:
                 is_long = False
                 if isinstance(request, messages.DecodeRequest):
                     # Alone in its turn: others would wait for it to end.
-                    is_long = file_type_of(request.name) in STEPWISE_TYPES
+                    is_long = is_stepwise(request.name)
                     size += len(request.data or b"")
                 if is_long and jobs:
                     break

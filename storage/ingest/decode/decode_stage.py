@@ -25,7 +25,7 @@ from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
 from sightline.storage.ingest.discover.sidecars import WarningSink
-from sightline.storage.ingest.formats import STEPWISE_TYPES, file_type_of
+from sightline.storage.ingest.formats import is_stepwise
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
 from sightline.storage.ingest.metadata.source_description import SourceDescription, describe_source
@@ -110,8 +110,7 @@ class DecodeStage:
                 decoded = stages.DecodedSource(source, existing.kind, description=description)
                 await self.analyzer.submit(decoded, wait=True)
                 return
-        file_type, size = file_type_of(file.name), source.hashed.byte_size or 0
-        work_seconds = self.options.work_seconds(file_type, size)
+        work_seconds = self.options.work_seconds(file.name, source.hashed.byte_size or 0)
         await self.queue.put_decode(_DecodeAttempt(self, source, work_seconds).job())
 
     async def describe(
@@ -151,7 +150,7 @@ class _DecodeAttempt:
         self._output = OutputBudget(self._stage.options, size)
         step = self._stage.options.file_timeout_seconds
         total = self._work_seconds
-        if file_type_of(self._source.hashed.file.name) in STEPWISE_TYPES:
+        if is_stepwise(self._source.hashed.file.name):
             # The worker ends in time by itself: it looks at its clock between two steps.
             total += step
         self._budget = WorkBudget(total, step)

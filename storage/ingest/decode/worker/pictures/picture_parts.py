@@ -9,14 +9,25 @@ from PIL import Image
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import OCR_EDGE, decode_image, load_upright
+from sightline.storage.ingest.decode.worker.pictures.motion_photo import motion_film
 from sightline.storage.ingest.decode.worker.pictures.open_picture import (
+    check_size,
     open_image,
     truncated_allowed,
 )
+from sightline.storage.ingest.decode.worker.pictures.picture_pages import (
+    is_animation,
+    new_frames,
+    tiff_pages,
+)
+from sightline.storage.ingest.decode.worker.pictures.rgb_picture import flatten
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.formats import FileFormat
 from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
 
+# Of the time for the file: the parent ends a worker that takes all of it.
+_WORK_SHARE = 0.8
+_PAGE_EDGE = 2 * OCR_EDGE
 _TRUNCATED = "lacks its end or is damaged; what could be decoded is kept"
 
 
@@ -34,7 +45,16 @@ def decode_picture(
     """
     image = open_image(data, context.limits.max_pixels, request.name)
     embedded = read_picture_metadata(data, lambda: image)
-    yield from _image_parts(image, data, request, context)
+    pages = tiff_pages(image, context.limits.max_pages)
+    if len(pages) > 1:
+        yield from _page_parts(image, pages, request, context)
+    elif is_animation(image):
+        yield from _animation_parts(image, data, request, context)
+    else:
+        yield from _image_parts(image, data, request, context)
+    if not request.metadata_only and (film := motion_film(data)) is not None:
+        reason = f"is a motion photo; its film of {len(film):,} bytes is not read"
+        yield messages.PartWarning(code="motion_photo", reason=reason)
     yield messages.SourceInfo("image", sha256, len(data), known.mime_type, embedded)
 
 
@@ -75,3 +95,92 @@ def _decode_truncated(
     if part.hashes is None:  # one even color: nothing was decoded
         raise failure from error
     return part, upright
+
+
+def _page_parts(
+    image: Image.Image,
+    pages: list[int],
+    request: messages.DecodeRequest,
+    context: WorkerContext,
+) -> Iterator[messages.JobPart]:
+    """Yield the parts of every page of a TIFF; a broken page is a warning."""
+    broken = 0
+    for ordinal, index in enumerate(pages):
+        context.report_alive()
+        if why := _why_full(request, context):
+            reason = f"{why}; kept {ordinal:,} of {len(pages):,} pages"
+            yield messages.PartWarning(code="document_cut_short", reason=reason)
+            return
+        try:
+            image.seek(index)
+            check_size(image.size, context.limits.max_pixels)
+            page = flatten(image.copy(), 1, (_PAGE_EDGE, _PAGE_EDGE))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken files
+            broken += 1
+            yield messages.PartWarning("page_broken", f"page {ordinal + 1}: {error}"[:500])
+            continue
+        if not request.metadata_only:
+            facts = {"kind": "page", "ordinal": ordinal, "page": ordinal + 1}
+            yield from context.picture_parts(page, len(pages), **facts)
+        yield from context.region_parts(page, request, ordinal, page=ordinal + 1)
+    if broken == len(pages):
+        raise MediaError("broken", f"has {broken} pages and none of them can be decoded")
+
+
+def _animation_parts(
+    image: Image.Image, data: bytes, request: messages.DecodeRequest, context: WorkerContext
+) -> Iterator[messages.JobPart]:
+    """Yield the frames that show something new; a still animation is one image."""
+    limits = context.limits
+    frames = new_frames(image, limits.max_pixels, context.report_alive)
+    waiting: list[tuple[float, Image.Image]] = []
+    count = 0
+    try:
+        for seconds, frame in frames:
+            why = _why_full(request, context)
+            if count >= limits.max_video_frames:
+                why = f"has more than {limits.max_video_frames} frames that differ"
+            if why is not None:
+                reason = f"{why}; was cut at {seconds:.1f} s"
+                yield messages.PartWarning(code="animation_cut_short", reason=reason)
+                break
+            waiting.append((seconds, frame))
+            if count == 0 and len(waiting) == 1:
+                continue  # it may be the only one
+            for at, each in waiting:
+                yield from _frame_parts(at, each, count, request, context)
+                count += 1
+            waiting.clear()
+    except (MediaError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on broken files
+        if count:
+            reason = f"after {count} frames: {error}"[:500]
+            yield messages.PartWarning(code="picture_truncated", reason=reason)
+    if count == 0:
+        still = open_image(data, limits.max_pixels, request.name)
+        yield from _image_parts(still, data, request, context)
+
+
+def _frame_parts(
+    seconds: float,
+    frame: Image.Image,
+    ordinal: int,
+    request: messages.DecodeRequest,
+    context: WorkerContext,
+) -> Iterator[messages.JobPart]:
+    if not request.metadata_only:
+        facts = {"kind": "frame", "ordinal": ordinal, "frame_seconds": seconds}
+        yield from context.picture_parts(frame, context.limits.max_video_frames, **facts)
+    yield from context.region_parts(frame, request, ordinal, start_seconds=seconds)
+
+
+def _why_full(request: messages.DecodeRequest, context: WorkerContext) -> str | None:
+    """Return why no more pages or frames are decoded."""
+    if context.clock.seconds > _WORK_SHARE * request.work_seconds:
+        return f"took longer than {_WORK_SHARE * request.work_seconds:g} s"
+    if not context.has_room_for_picture():
+        return "has pictures that take far more bytes than the file"
+    return None

@@ -86,12 +86,6 @@ def test_every_pixel_mode_is_decoded(mode: str) -> None:
     assert abs(gray.mean() - 128) < 6
 
 
-def test_an_animation_is_its_first_frame() -> None:
-    frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert thumbnail(decode(data)).getpixel((16, 16))[0] > 240  # type: ignore[index]
-
-
 def test_too_many_pixels_are_refused_before_they_are_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
