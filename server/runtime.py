@@ -21,6 +21,7 @@ from sightline.server.mcp_server.principals import AnalyticsProvider, PrincipalC
 from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.model_files import local_folder
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
+from sightline.server.models.speech import load_transcriber
 from sightline.server.models.text import cross_encoder_reranker, passage_encoder
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.metrics import Metrics
@@ -133,6 +134,7 @@ class Runtime:
         self._retrievers = self._add("search", "search", _open_retrievers)
         #: None if no endpoint is configured.
         self.vlm = _create_vlm_client(settings, metrics)
+        self._transcriber = load_transcriber(settings.speech)
         self._decoder = create_image_decoder(settings)
         # Once: who may replace a root by a link later must not move it.
         self._allowed_roots = tuple(root.resolve() for root in settings.allowed_roots)
@@ -151,6 +153,8 @@ class Runtime:
             await self._stack.enter_async_context(resource)
         if self.vlm is not None:
             self._stack.push_async_callback(self.vlm.close)
+        if self._transcriber is not None:
+            self._stack.push_async_callback(self._transcriber.close)
         self._stack.push_async_callback(self._decoder.close)
         self._stack.push_async_callback(self._ingest_capacity.close)
         return self
@@ -186,6 +190,7 @@ class Runtime:
             ingest_options=ingest_options(settings),
             ingest_capacity=self._ingest_capacity,
             decoder=self._decoder,
+            transcriber=self._transcriber,
             ocr_engine=None if settings.ingest.ocr == "off" else load_ocr_engine(),
             vlm=self.vlm,
             sql_runner=(

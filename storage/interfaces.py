@@ -83,6 +83,35 @@ class OcrLine:
     confidence: float
 
 
+SPEECH_RATE = 16_000
+"""Samples per second of sound that a transcriber gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSegment:
+    """What was said from ``start`` to ``end``, in seconds from the start of the sound."""
+
+    start: float
+    end: float
+    text: str
+
+
+class Transcriber(Protocol):
+    """Turns speech into text."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the model; it is stored with the transcribed sources."""
+        ...
+
+    async def transcribe(self, samples: NDArray[np.int16]) -> list[SpeechSegment]:
+        """Return what is said in at most 30 seconds of mono sound at `SPEECH_RATE`.
+
+        Raises ModelUnavailableError if the next sound would fail too, and ModelError.
+        """
+        ...
+
+
 class OcrEngine(Protocol):
     """Recognizes text in images (OCR). Runs in worker processes: must be picklable."""
 

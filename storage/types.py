@@ -14,7 +14,17 @@ Level = Literal["asset", "region", "passage"]
 """What one vector stands for."""
 
 PassageKind = Literal[
-    "caption", "chunk", "row", "page_text", "ocr", "subtitle", "name", "note", "field", "metadata"
+    "caption",
+    "chunk",
+    "row",
+    "page_text",
+    "ocr",
+    "subtitle",
+    "speech",
+    "name",
+    "note",
+    "field",
+    "metadata",
 ]
 PASSAGE_KINDS: tuple[PassageKind, ...] = get_args(PassageKind)
 NAME_KINDS = frozenset[PassageKind]({"name", "metadata"})

@@ -195,6 +195,7 @@ async def tool(
                 progress=lambda progress: report(progress.done, progress.total),
                 passage_encoder=passage_encoder,
                 ocr_engine=deps.ocr_engine,
+                transcriber=deps.transcriber,
                 capacity=deps.ingest_capacity,
                 principal=caller,
                 on_wait=lambda: report(0, None, _WAITING),

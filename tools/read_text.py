@@ -60,6 +60,7 @@ _MAX_PAGE_RANGES: Final = 50
 _MAX_PAGES_CHARS: Final = 1_000
 _PAGES: Final = re.compile(r"([0-9]{1,6})(?:\s*[-\u2013]\s*([0-9]{1,6}))?")
 _SECONDS_PER_MINUTE: Final = 60
+_TIMED_KINDS = ("subtitle", "speech")
 
 
 class TextPart(ToolModel):
@@ -353,7 +354,7 @@ def _part(passages: Sequence[PassageText], text: str) -> TextPart:
 def _lead(passage: PassageText, *, is_first: bool) -> str:
     """Return what separates a passage from the one before, and its time in subtitles."""
     lead = "" if is_first else _separator(passage)
-    if passage.kind == "subtitle" and passage.start_seconds is not None:
+    if passage.kind in _TIMED_KINDS and passage.start_seconds is not None:
         lead += f"[{_clock(passage.start_seconds)}] "
     return lead
 
@@ -361,7 +362,7 @@ def _lead(passage: PassageText, *, is_first: bool) -> str:
 def _separator(passage: PassageText) -> str:
     if passage.kind == "chunk" and passage.gap is not None:
         return "\n" * min(2, max(0, passage.gap))
-    return "\n" if passage.kind in ("ocr", "subtitle") else "\n\n"
+    return "\n" if passage.kind in ("ocr", *_TIMED_KINDS) else "\n\n"
 
 
 def _clock(seconds: float) -> str:
@@ -373,6 +374,8 @@ def _clock(seconds: float) -> str:
 def _notes(source: Source, silent: Sequence[int], *, is_empty: bool) -> list[str]:
     if is_empty and source.kind != "text":
         reason = "" if source.ocr_engine else ": OCR was off"
+        if source.kind == "audio":
+            reason = "" if source.transcriber else ": it was not transcribed"
         return [f"No text was read at ingest{reason}. Look at it with view_image."]
     if silent:
         numbers = ", ".join(map(str, silent))

@@ -44,8 +44,8 @@ from sightline.tools.shared.tool_results import (
 )
 
 DESCRIPTION = """\
-Find text: captions, documents, table rows, text in images, subtitles, file names. For names,
-numbers, part numbers and anything written. `asset` is the image that the text is on."""
+Find text: captions, documents, table rows, text in images, subtitles, speech, file names. For
+names, numbers, part numbers and anything written. `asset` is the image that the text is on."""
 
 _MAX_TEXT_CHARS = 240
 

@@ -151,12 +151,13 @@ CREATE TABLE sightline.source (
     content_key bytea NOT NULL CHECK (length(content_key) = 32),
     name text NOT NULL,
     location text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('image', 'pdf', 'video', 'text', 'unknown')),
+    kind text NOT NULL CHECK (kind IN ('image', 'pdf', 'video', 'audio', 'text', 'unknown')),
     mime_type text,
     byte_size bigint,
     metadata jsonb NOT NULL DEFAULT '{}',
     sidecar_sha256 bytea,
     ocr_engine text,
+    transcriber text,
     tile_scheme text,
     state text NOT NULL CHECK (state IN ('done', 'failed')),
     error_code text,
@@ -177,6 +178,8 @@ COMMENT ON COLUMN sightline.source.sidecar_sha256 IS
     'SHA-256 of caption and metadata, to detect a changed sidecar.';
 COMMENT ON COLUMN sightline.source.ocr_engine IS
     'OCR mode and engine, such as "auto: rapidocr"; null if OCR did not run.';
+COMMENT ON COLUMN sightline.source.transcriber IS
+    'Model that transcribed the sound; null if none did. The next ingest adds missing speech.';
 COMMENT ON COLUMN sightline.source.tile_scheme IS
     'How the images were cut into tiles; null if they have none. The next ingest adds missing tiles.';
 
@@ -184,7 +187,7 @@ CREATE TABLE sightline.asset (
     id text PRIMARY KEY CHECK (id ~ '^[0-9a-z]{12}$'),
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     source_id bigint NOT NULL REFERENCES sightline.source ON DELETE CASCADE,
-    kind text NOT NULL CHECK (kind IN ('image', 'page', 'frame')),
+    kind text NOT NULL CHECK (kind IN ('image', 'page', 'frame', 'audio')),
     ordinal integer NOT NULL DEFAULT 0,
     page integer CHECK (page >= 1),
     frame_seconds real CHECK (frame_seconds >= 0),
@@ -212,7 +215,7 @@ CREATE INDEX asset_metadata_idx ON sightline.asset USING gin (metadata jsonb_pat
 CREATE INDEX asset_location_idx ON sightline.asset USING hash (location);
 CREATE INDEX asset_hash_idx ON sightline.asset (symmetric_hash, collection_id);
 COMMENT ON TABLE sightline.asset IS
-    'One viewable image: an image file, a document page or a video frame.';
+    'One viewable image: an image file, a document page, a video frame, or the waveform of a sound.';
 COMMENT ON COLUMN sightline.asset.id IS 'Short stable id, derived from collection and content.';
 COMMENT ON COLUMN sightline.asset.ordinal IS
     'Position in the source: 0 for an image, else the page index or frame index.';
@@ -267,8 +270,8 @@ CREATE TABLE sightline.passage (
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
     region_id bigint REFERENCES sightline.region ON DELETE CASCADE,
     kind text NOT NULL CHECK (
-        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name', 'note', 'field',
-            'metadata')),
+        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'speech', 'name', 'note',
+            'field', 'metadata')),
     ordinal integer NOT NULL DEFAULT 0,
     text text NOT NULL,
     language text,
@@ -296,8 +299,8 @@ CREATE INDEX passage_tokens_idx ON sightline.passage USING gin (tokens);
 COMMENT ON TABLE sightline.passage IS
     'Text with provenance. A box is in the frame of the asset, as in region.';
 COMMENT ON COLUMN sightline.passage.kind IS
-    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page), '
-    'or metadata (keywords, people and places).';
+    'caption, chunk, row, page_text, ocr, subtitle, speech (transcribed), name (the file name), note '
+    'or field (of a page), or metadata (keywords, people and places).';
 COMMENT ON COLUMN sightline.passage.tokens IS
     'Words, stems and Chinese segments of storage/text, with positions.';
 COMMENT ON COLUMN sightline.passage.token_count IS 'Number of tokens, for BM25.';
@@ -645,10 +648,11 @@ SELECT
 FROM sightline.asset AS a
 JOIN sightline.source AS s ON s.id = a.source_id
 JOIN sightline.collection AS c ON c.id = a.collection_id;
-COMMENT ON VIEW analytics.assets IS 'Viewable images: image files, document pages, video frames.';
+COMMENT ON VIEW analytics.assets IS 
+    'Viewable images: image files, document pages, video frames, waveforms of sounds.';
 COMMENT ON COLUMN analytics.assets.asset_id IS 'Twelve characters, as in tool results.';
 COMMENT ON COLUMN analytics.assets.source IS 'Name of the ingested file or URL.';
-COMMENT ON COLUMN analytics.assets.kind IS 'image, page or frame.';
+COMMENT ON COLUMN analytics.assets.kind IS 'image, page, frame or audio (its waveform).';
 COMMENT ON COLUMN analytics.assets.page IS 'Page number from 1; pages only.';
 COMMENT ON COLUMN analytics.assets.frame_seconds IS
     'Seconds from the start of the video; frames only.';
@@ -674,7 +678,7 @@ SELECT
 FROM sightline.source AS s
 JOIN sightline.collection AS c ON c.id = s.collection_id;
 COMMENT ON VIEW analytics.sources IS 'Ingested files and URLs, and those that failed.';
-COMMENT ON COLUMN analytics.sources.kind IS 'image, pdf, video, text or unknown.';
+COMMENT ON COLUMN analytics.sources.kind IS 'image, pdf, video, audio, text or unknown.';
 COMMENT ON COLUMN analytics.sources.state IS 'done or failed; error gives the reason.';
 
 CREATE VIEW analytics.passages AS
@@ -687,11 +691,12 @@ JOIN sightline.source AS s ON s.id = p.source_id
 JOIN sightline.collection AS c ON c.id = p.collection_id;
 COMMENT ON VIEW analytics.passages IS 'Text with its source and position.';
 COMMENT ON COLUMN analytics.passages.kind IS
-    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page), '
-    'or metadata (keywords, people and places).';
+    'caption, chunk, row, page_text, ocr, subtitle, speech (transcribed), name (the file name), note '
+    'or field (of a page), or metadata (keywords, people and places).';
 COMMENT ON COLUMN analytics.passages.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
-COMMENT ON COLUMN analytics.passages.start_seconds IS 'Start of a subtitle in the video.';
+COMMENT ON COLUMN analytics.passages.start_seconds IS
+    'Start of a subtitle or of speech in the video or sound.';
 COMMENT ON COLUMN analytics.passages.char_start IS 'First character of a chunk in the source text.';
 COMMENT ON COLUMN analytics.passages.confidence IS 'Confidence of the OCR engine, 0 to 1.';
 

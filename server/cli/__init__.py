@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-from sightline.server.config.settings import CONFIG_VARIABLE
+from sightline.server.config.config_file import CONFIG_VARIABLE
 from sightline.server.observability import logs, terminal
 from sightline.storage.errors import SightlineError, describe
 

@@ -12,10 +12,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.static_tokens import load_tokens
 from sightline.server.config import Settings, load_settings, unknown_variables, variable
 from sightline.server.config.hosts import MCP_PATH
+from sightline.server.models.speech import load_transcriber
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
@@ -25,7 +28,7 @@ from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError, describe
 from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat
-from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.interfaces import SPEECH_RATE, EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval import RerankCandidate, RerankModel
 from sightline.storage.types import Level
@@ -75,6 +78,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
         yield diagnosis
     yield await _vlm(settings)
     yield await _reranker(settings)
+    yield await _speech(settings)
     yield _allowed_roots(settings)
     yield _http(settings)
     yield _traces()
@@ -210,6 +214,26 @@ async def _reranker(settings: Settings) -> Diagnosis:
         return Diagnosis("error", subject, describe(error))
     limit = f"the limit for all results is {settings.reranker.timeout_seconds:g} s"
     return Diagnosis("ok", subject, f"scored one result in {seconds:.2f} s; {limit}")
+
+
+async def _speech(settings: Settings) -> Diagnosis:
+    subject = "speech"
+    try:
+        transcriber = load_transcriber(settings.speech)
+        if transcriber is None:
+            return Diagnosis(
+                "note",
+                subject,
+                "not configured; what is said in videos and audio files is not found. Set "
+                f"{variable('speech.base_url')} or {variable('speech.model')}",
+            )
+        try:
+            await transcriber.transcribe(np.zeros(SPEECH_RATE, np.int16))
+        finally:
+            await transcriber.close()
+    except SightlineError as error:
+        return Diagnosis("error", subject, describe(error))
+    return Diagnosis("ok", subject, transcriber.name)
 
 
 async def _rerank_seconds(model: RerankModel) -> float:

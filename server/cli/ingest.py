@@ -195,6 +195,7 @@ async def ingest(
         progress=progress,
         passage_encoder=await (deps.passage_encoder or deps.encoder).get(),
         ocr_engine=deps.ocr_engine,
+        transcriber=deps.transcriber,
         settings=settings,
         capacity=deps.ingest_capacity,
         max_examples=max_examples,
@@ -249,6 +250,11 @@ def print_summary(summary: IngestSummary) -> None:
     if summary.readings:
         readings = ", ".join(f"{count} {name}" for name, count in summary.readings.items())
         terminal.write_lines(f"text of pages: {readings}")
+    if summary.untranscribed_minutes:
+        terminal.write_lines(
+            f"speech: {summary.untranscribed_minutes:.1f} minutes of sound were not transcribed; "
+            f"set {variable('speech.base_url')} or {variable('speech.model')}"
+        )
     for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
         for code, noted in noted_by_code.items():
             terminal.write_lines(f"{title}: {code}, {noted.count}")

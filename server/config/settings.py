@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
@@ -25,6 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from sightline.server.config.config_file import config_file
 from sightline.server.config.setting_types import (
     AbsolutePath,
     Algorithms,
@@ -42,15 +42,12 @@ from sightline.server.config.setting_types import (
     Words,
 )
 from sightline.storage import db
-from sightline.storage.errors import ConfigurationError
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.tools.shared.image_delivery import ImageMode
 from sightline.tools.shared.limits import Limits
 
 PREFIX = "SIGHTLINE_"
 DELIMITER = "__"
-#: Environment variable with the path of the configuration file.
-CONFIG_VARIABLE = "SIGHTLINE_CONFIG"
 
 VLM_TIMEOUT_SECONDS = 60.0
 VLM_MAX_CONCURRENT_REQUESTS = 8
@@ -269,6 +266,19 @@ class VlmSettings(JudgeSettings):
     """Maximum tokens of a reply. A model that thinks needs several thousand."""
 
 
+class SpeechSettings(JudgeSettings):
+    """Speech"""
+
+    model: str | None = None
+    """Model at the endpoint, or `local-dir:PATH` of a faster-whisper folder (extra `speech`)."""
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2,3}$")
+    """Language of all speech, such as `de`. Unset: the model detects it."""
+    timeout_seconds: Seconds = 120.0
+    """Time limit of one request, for at most 30 seconds of sound."""
+    max_concurrent_requests: PositiveInt = 4
+    """Maximum concurrent requests to the endpoint. Others wait."""
+
+
 class LogSettings(SettingsGroup):
     """Logs"""
 
@@ -313,6 +323,7 @@ class Settings(BaseSettings):
     reranker: RerankerSettings = RerankerSettings()
     vlm: VlmSettings = VlmSettings()
     judge: JudgeSettings = JudgeSettings()
+    speech: SpeechSettings = SpeechSettings()
     ingest: IngestSettings = IngestSettings()
     urls: UrlSettings = UrlSettings()
     limits: LimitSettings = LimitSettings()
@@ -360,24 +371,6 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             target = target.setdefault(group, {})
         target[field] = value
     return nested
-
-
-def config_file(environment: Mapping[str, str]) -> Path | None:
-    """Return the named configuration file, or the default one if it exists.
-
-    Raises ConfigurationError if a named file does not exist.
-    """
-    named = environment.get(CONFIG_VARIABLE)
-    if named:
-        path = Path(named).expanduser().absolute()
-        if not path.exists():
-            raise ConfigurationError(
-                f"Configuration file {str(path)!r} does not exist. Create it, or change --config "
-                f"or {CONFIG_VARIABLE}."
-            )
-        return path
-    path = platformdirs.user_config_path("sightline", appauthor=False) / "sightline.toml"
-    return path if path.is_file() else None
 
 
 def setting_fields(

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from sightline.server.config.config_file import CONFIG_VARIABLE, config_file
 from sightline.server.config.setting_types import DatabaseUrl, redact_dsn
 from sightline.server.config.settings import (
-    CONFIG_VARIABLE,
     DELIMITER,
     PREFIX,
     Settings,
-    config_file,
     nest,
     setting_fields,
 )

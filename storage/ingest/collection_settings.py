@@ -1,15 +1,16 @@
-"""Settings of a collection that an ingest obeys: tiles and OCR."""
+"""Open the collection of an ingest, and its settings: tiles and OCR."""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.interfaces import EncoderIdentity, OcrEngine
-from sightline.storage.records import embedding_spaces
+from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
@@ -18,6 +19,32 @@ TILES_SETTING = "tiles"
 
 _SQL = load_sql("ingest")
 _DELETE_TILES = ("no_statement_timeout", "delete_tiles", "clear_tile_scheme", "unassign_tile_space")
+
+
+async def open_collection(
+    database: Database,
+    name: str,
+    assets: EncoderIdentity,
+    passages: EncoderIdentity | None,
+    settings: Mapping[str, Any],
+) -> tuple[Collection, EmbeddingSpace, EmbeddingSpace | None]:
+    """Return the collection, created if missing, and its embedding spaces.
+
+    Raises SpaceMismatchError if its vectors are from another encoder.
+    """
+    passage_space = None
+    async with database.write_connection() as connection:
+        asset_space = await embedding_spaces.get_or_create(connection, assets, "asset")
+        if passages is not None:
+            passage_space = await embedding_spaces.get_or_create(connection, passages, "passage")
+    async with database.write_connection() as connection:
+        collection = await collections.ensure(connection, name)
+        await embedding_spaces.assign(connection, collection.id, asset_space)
+        if passage_space is not None:
+            await embedding_spaces.assign(connection, collection.id, passage_space)
+        if settings:
+            collection = await collections.update_settings(connection, collection, settings)
+    return collection, asset_space, passage_space
 
 
 async def tile_space(

@@ -30,7 +30,7 @@ FileType = Literal[
 ]
 
 # Decoded in pages or frames, for as long as these take. An unknown file can be a PDF.
-_STEPWISE_TYPES = frozenset[FileType]({"pdf", "video", "unknown"})
+_STEPWISE_TYPES = frozenset[FileType]({"pdf", "video", "audio", "unknown"})
 _STEPWISE_PICTURES = frozenset({"TIFF", "GIF", "DICOM"})
 #: So many bytes at the start of a file are enough to recognize its content.
 HEAD_BYTES = 1024
@@ -114,6 +114,12 @@ def _video(
     name: str, suffixes: str, mime_type: str, demuxer: str, magic: bytes = b""
 ) -> FileFormat:
     return _read("video", name, suffixes, mime_type, "PyAV", demuxer, magic)
+
+
+def _audio(
+    name: str, suffixes: str, mime_type: str, demuxer: str, magic: bytes = b""
+) -> FileFormat:
+    return _read("audio", name, suffixes, mime_type, "PyAV", demuxer, magic)
 
 
 def _refused(name: str, suffixes: str, advice: str, magic: bytes = b"") -> FileFormat:
@@ -248,6 +254,17 @@ FORMATS: tuple[FileFormat, ...] = (
     _video("Ogg video", ".ogv .ogm", "video/ogg", "ogg", rb"OggS"),
     _video("MXF", ".mxf", "application/mxf", "mxf", rb"\x06\x0e\+4\x02\x05\x01\x01"),
     _video("DV", ".dv", "video/x-dv", "dv"),
+    _audio("MP3", ".mp3", "audio/mpeg", "mp3", rb"ID3|\xff[\xf2\xf3\xfa\xfb]"),
+    _audio("MPEG-4 audio", ".m4a .m4b", "audio/mp4", "mov", rb"....ftypM4[AB] "),
+    _audio("WAV", ".wav", "audio/wav", "wav", rb"RIFF....WAVE"),
+    _audio("FLAC", ".flac", "audio/flac", "flac", rb"fLaC"),
+    _audio("Ogg and Opus", ".ogg .oga .opus", "audio/ogg", "ogg", rb"OggS"),
+    _audio("AAC", ".aac", "audio/aac", "aac", rb"\xff[\xf1\xf9]"),
+    _audio("Windows Media audio", ".wma", "audio/x-ms-wma", "asf", rb"0&\xb2u\x8ef\xcf\x11"),
+    _audio("AMR", ".amr", "audio/amr", "amr", rb"#!AMR"),
+    _audio("AIFF", ".aif .aiff .aifc", "audio/aiff", "aiff", rb"FORM....AIF[FC]"),
+    _audio("Core Audio", ".caf", "audio/x-caf", "caf", rb"caff"),
+    _audio("Matroska audio", ".mka .weba", "audio/matroska", "matroska", _MATROSKA),
     _read("subtitles", "SubRip", ".srt", "application/x-subrip", "Python"),
     _read("subtitles", "WebVTT", ".vtt", "text/vtt", "Python"),
     _read("subtitles", "SubStation Alpha", ".ass .ssa", "text/x-ssa", "Python"),

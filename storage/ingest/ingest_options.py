@@ -130,7 +130,7 @@ class IngestOptions:
 
     def work_seconds(self, name: str, size: int) -> float:
         """Return how long a worker may work on a whole file of ``size`` bytes."""
-        if file_type_of(name) == "video":
+        if file_type_of(name) in ("video", "audio"):
             return self.max_work_seconds
         if is_stepwise(name):
             seconds = self.file_timeout_seconds + size / _PDF_BYTES_PER_SECOND

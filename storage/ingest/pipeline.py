@@ -22,6 +22,7 @@ from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
+from sightline.storage.ingest.decode.transcription import SpeechStage
 from sightline.storage.ingest.decode.tree_reader import TreeReader
 from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
 from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preprocess
@@ -44,8 +45,7 @@ from sightline.storage.ingest.store.dedup import Deduplicator, hash_files
 from sightline.storage.ingest.store.file_listing import ingested_files
 from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, VectorIndexMaintainer
 from sightline.storage.ingest.store.writer import IngestWriter
-from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder
-from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder, Transcriber
 from sightline.storage.records.collections import Collection
 
 Result = TypeVar("Result")
@@ -66,6 +66,7 @@ async def ingest(
     progress: Callable[[IngestProgress], None] = lambda _: None,
     passage_encoder: TextEncoder | None = None,
     ocr_engine: OcrEngine | None = None,
+    transcriber: Transcriber | None = None,
     settings: Mapping[str, Any] | None = None,
     capacity: IngestCapacity | None = None,
     principal: str | None = None,
@@ -78,9 +79,10 @@ async def ingest(
 
     A missing collection is created; ``settings`` are set on it first. ``passage_encoder`` adds
     vectors to passages; without it they are found by their terms only. ``ocr_engine`` is used if
-    the collection's setting ``ocr``, or else the options, say so. ``progress`` is called from the
-    event loop and counts committed files only. After a cancel or a kill, whole batches are
-    committed or not, and the next run continues; a cancel kills the workers of this ingest.
+    the collection's setting ``ocr``, or else the options, say so. ``transcriber`` adds what is said
+    in videos and audio files; without it the summary has the minutes that were skipped.
+    ``progress`` is called from the event loop and counts committed files only. After a cancel or
+    kill, whole batches are committed or not, and the next run continues; a cancel ends the workers.
 
     All ingests of a server share one ``capacity``, in which ``principal`` takes its turns;
     ``on_wait`` is called if this ingest must wait for others of the principal. The summary lists
@@ -99,25 +101,17 @@ async def ingest(
             stack.push_async_callback(capacity.close)
         threads = await stack.enter_async_context(capacity.admit(principal, on_wait))
         inputs = await asyncio.to_thread(resolve_inputs, paths)
-        async with database.write_connection() as connection:
-            asset_space = await embedding_spaces.get_or_create(
-                connection, encoder.identity, "asset"
-            )
-            passage_space = None
-            if passage_encoder is not None:
-                identity = passage_encoder.identity
-                passage_space = await embedding_spaces.get_or_create(
-                    connection, identity, "passage"
-                )
-        async with database.write_connection() as connection:
-            target = await collections.ensure(connection, collection)
-            await embedding_spaces.assign(connection, target.id, asset_space)
-            if passage_space is not None:
-                await embedding_spaces.assign(connection, target.id, passage_space)
-            if settings:
-                target = await collections.update_settings(connection, target, settings)
+        target, asset_space, passage_space = await collection_settings.open_collection(
+            database,
+            collection,
+            encoder.identity,
+            None if passage_encoder is None else passage_encoder.identity,
+            settings or {},
+        )
         ocr_policy = collection_settings.ocr_policy(target, options, ocr_engine)
         tile_space = await collection_settings.tile_space(database, target, encoder.identity)
+        stats = IngestStats(target.name, progress, max_listed_files, max_examples)
+        speech = SpeechStage(transcriber, stats)
         run = _IngestRun(
             database=database,
             blobs=blobs,
@@ -126,12 +120,13 @@ async def ingest(
             encoder=encoder,
             passage_encoder=passage_encoder,
             ocr_engine=ocr_engine,
-            planner=DecodePlanner(*ocr_policy, tile_space is not None),
+            speech=speech,
+            planner=DecodePlanner(*ocr_policy, tile_space is not None, speech.name),
             options=options,
             capacity=capacity,
             principal=principal,
             threads=threads,
-            stats=IngestStats(target.name, progress, max_listed_files, max_examples),
+            stats=stats,
             is_wanted=is_wanted,
         )
         return await run.run(inputs)
@@ -146,6 +141,7 @@ class _IngestRun:
     encoder: ImageEncoder
     passage_encoder: TextEncoder | None
     ocr_engine: OcrEngine | None
+    speech: SpeechStage
     planner: DecodePlanner
     options: IngestOptions
     capacity: IngestCapacity
@@ -181,6 +177,7 @@ class _IngestRun:
             self._requests,
             self._decoded,
             TextAnalyzer(self._queue, self._decoded, self._waiting_text, options),
+            self.speech,
             self.planner,
             zone=ZoneInfo(options.timezone),
             warn=self.stats.warn,

@@ -81,7 +81,8 @@ class IngestSummary(OutcomeCounts):
     """The result of an ingest. ``stages`` are seconds per stage.
 
     ``files`` are the first ones, as many as were asked for. ``readings`` counts images by the way
-    their text was read, as in the column ``asset.reading``.
+    their text was read, as in the column ``asset.reading``. ``untranscribed_minutes`` are those of
+    sound that no transcriber read.
 
     Stages overlap: ``decode`` is summed over the workers, the others over their own tasks. Memory
     is the peak, in MiB.
@@ -98,6 +99,7 @@ class IngestSummary(OutcomeCounts):
     stages: Mapping[str, float]
     peak_rss_mib: float
     worker_peak_rss_mib: float
+    untranscribed_minutes: float = 0.0
     files: tuple[IngestedFile, ...] = ()
 
     @property
@@ -148,6 +150,7 @@ class IngestStats:
     readings: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    untranscribed_seconds: float = 0.0
     _failures: dict[str, _Cases] = field(default_factory=dict)
     _warnings: dict[str, _Cases] = field(default_factory=dict)
 
@@ -192,6 +195,7 @@ class IngestStats:
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale,
             worker_peak_rss_mib=worker_peak_rss_kib / scale,
             files=tuple(files),
+            untranscribed_minutes=round(self.untranscribed_seconds / 60, 2),
         )
 
     def _add_issue(self, issues: dict[str, _Cases], code: str, name: str, reason: str) -> None:

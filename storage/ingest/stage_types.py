@@ -87,6 +87,7 @@ class ExistingSource:
     state: str
     sidecar_sha256: bytes | None
     ocr_engine: str | None
+    transcriber: str | None
     tile_scheme: str | None
     has_name_passage: bool
 
@@ -189,15 +190,18 @@ class EncodeRequest:
     """Pixels for the image encoder, and the future that receives the result."""
 
     pixels: Pixels
-    vector: asyncio.Future[Vector | MediaError]
+    vector: asyncio.Future[Vector | MediaError | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding(Generic[Draft]):
-    """A draft with the future of its vector, or of the error of the encoder."""
+    """A draft with the future of its vector, or of the error of the encoder.
+
+    The result is None for what is not encoded.
+    """
 
     draft: Draft
-    vector: asyncio.Future[Vector | MediaError]
+    vector: asyncio.Future[Vector | MediaError | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +229,9 @@ class AnalyzedPassage:
 class DecodedSource:
     """All parts of a source. Vectors of images and tiles may still be computing.
 
-    ``ocr_engine`` and ``tile_scheme`` are recorded if OCR or tiling ran. ``analyses`` are those of
-    the ``passages``; none if these are short, and analyzed later. ``text_chars`` count as waiting
-    until they are written. ``readings`` are by ordinal of the image.
+    ``ocr_engine``, ``transcriber`` and ``tile_scheme`` are recorded if these steps ran.
+    ``analyses`` are those of the ``passages``; none if these are short, and analyzed later.
+    ``text_chars`` count as waiting until they are written. ``readings`` are by ordinal.
     """
 
     source: AcceptedSource
@@ -242,6 +246,7 @@ class DecodedSource:
     analyses: tuple[PackedAnalysis, ...] = ()
     text_chars: int = 0
     ocr_engine: str | None = None
+    transcriber: str | None = None
     tile_scheme: str | None = None
     stored_blobs: tuple[str, ...] = ()
 

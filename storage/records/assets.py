@@ -12,7 +12,7 @@ from sightline.storage.db.queries import Connection, fetch_all, fetch_pairs, loa
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.types import Box
 
-AssetKind = Literal["image", "page", "frame"]
+AssetKind = Literal["image", "page", "frame", "audio"]
 
 _SQL = load_sql("assets")
 

@@ -49,8 +49,9 @@ class Source:
     id: int
     name: str
     collection: str
-    kind: Literal["image", "pdf", "video", "text", "unknown"]
+    kind: Literal["image", "pdf", "video", "audio", "text", "unknown"]
     ocr_engine: str | None
+    transcriber: str | None
     error: str | None
     page_count: int | None
 

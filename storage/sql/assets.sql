@@ -13,7 +13,7 @@ WHERE asset.id = ANY(%(ids)s)
 SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY(%(ids)s)
 
 -- name: text_lines
--- OCR lines and paragraphs of the text layer of pages, in reading order.
+-- OCR lines, paragraphs of the text layer of pages, and speech on its waveform, in reading order.
 SELECT
     asset_id, label AS text, ARRAY[x0, y0, x1, y1] AS box, NULL::real[] AS paragraph_box, ordinal
 FROM sightline.region
@@ -22,6 +22,10 @@ UNION ALL
 SELECT asset_id, text, NULL, CASE WHEN x0 IS NOT NULL THEN ARRAY[x0, y0, x1, y1] END, ordinal
 FROM sightline.passage
 WHERE asset_id = ANY (%(ids)s) AND kind = 'page_text'
+UNION ALL
+SELECT asset_id, text, ARRAY[x0, y0, x1, y1], NULL, ordinal
+FROM sightline.passage
+WHERE asset_id = ANY (%(ids)s) AND kind = 'speech' AND x0 IS NOT NULL
 ORDER BY 1, 5
 
 -- name: find_by_filename

@@ -12,7 +12,7 @@ SELECT asset.id
 FROM sightline.asset
 JOIN sightline.collection_embedding_space
     ON collection_embedding_space.collection_id = asset.collection_id AND level = 'asset'
-WHERE NOT EXISTS (
+WHERE asset.kind <> 'audio' AND NOT EXISTS (
     SELECT FROM sightline.embedding
     WHERE embedding.asset_id = asset.id
     AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id

@@ -5,7 +5,7 @@
 SELECT a.kind, a.assets, a.captions, r.asset_count, r.caption_count
 FROM (
     SELECT kind, count(*) AS assets, count(caption) AS captions
-    FROM sightline.asset WHERE collection_id = %(collection_id)s GROUP BY kind
+    FROM sightline.asset WHERE collection_id = %(collection_id)s AND kind <> 'audio' GROUP BY kind
 ) AS a
 LEFT JOIN sightline.encoder_reliability AS r
     ON r.collection_id = %(collection_id)s AND r.embedding_space_id = {embedding_space_id}

@@ -6,7 +6,8 @@ SELECT key FROM sightline.id_key
 -- name: existing_sources
 -- Sources with these bytes or at these locations.
 SELECT
-    id, content_key, name, location, kind, state, sidecar_sha256, ocr_engine, tile_scheme,
+    id, content_key, name, location, kind, state, sidecar_sha256, ocr_engine, transcriber,
+    tile_scheme,
     EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id AND kind = 'name')
         AS has_name_passage
 FROM sightline.source
@@ -53,20 +54,22 @@ DELETE FROM sightline.source WHERE id = ANY (%(ids)s) AND state = 'failed'
 -- Returns no row for a source that another process inserted first.
 INSERT INTO sightline.source (
     collection_id, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_sha256, ocr_engine, tile_scheme, state, error_code, error
+    sidecar_sha256, ocr_engine, transcriber, tile_scheme, state, error_code, error
 )
 SELECT
     %(collection_id)s, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_sha256, ocr_engine, tile_scheme, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END,
+    sidecar_sha256, ocr_engine, transcriber, tile_scheme,
+    CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END,
     error_code, error
 FROM unnest(
     %(keys)s::bytea[], %(names)s::text[], %(locations)s::text[], %(kinds)s::text[],
     %(mime_types)s::text[], %(byte_sizes)s::bigint[], %(metadata)s::jsonb[],
-    %(sidecar_sha256s)s::bytea[], %(ocr_engines)s::text[], %(tile_schemes)s::text[],
+    %(sidecar_sha256s)s::bytea[], %(ocr_engines)s::text[], %(transcribers)s::text[],
+    %(tile_schemes)s::text[],
     %(error_codes)s::text[], %(errors)s::text[]
 ) AS t (
     content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_sha256, ocr_engine,
-    tile_scheme, error_code, error
+    transcriber, tile_scheme, error_code, error
 )
 ON CONFLICT (collection_id, content_key) DO NOTHING
 RETURNING id, content_key
@@ -87,6 +90,7 @@ DELETE FROM sightline.source WHERE id = ANY (%(ids)s)
 UPDATE sightline.source
 SET name = %(name)s, location = %(location)s, metadata = %(metadata)s,
     sidecar_sha256 = %(sidecar_sha256)s, ocr_engine = coalesce(%(ocr_engine)s, ocr_engine),
+    transcriber = coalesce(%(transcriber)s, transcriber),
     tile_scheme = coalesce(%(tile_scheme)s, tile_scheme), ingested_at = now()
 WHERE id = %(id)s AND collection_id = %(collection_id)s AND state = 'done'
 RETURNING id

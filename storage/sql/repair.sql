@@ -56,7 +56,7 @@ SELECT
     asset.id AS asset_id, NULL::bigint AS passage_id, asset.collection_id, asset.location,
     asset.sha256, embedding_space_id,
     NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id) AS lacks_thumbnail,
-    embedding_space_id IS NOT NULL AND NOT EXISTS (
+    embedding_space_id IS NOT NULL AND asset.kind <> 'audio' AND NOT EXISTS (
         SELECT FROM sightline.embedding
         WHERE embedding.asset_id = asset.id
         AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id

@@ -6,7 +6,7 @@ WHERE id = %(source_id)s AND kind = 'pdf' AND state = 'done'
 -- name: source
 SELECT
     source.id, source.name, collection.name AS collection, source.kind, source.ocr_engine,
-    source.error,
+    source.transcriber, source.error,
     (SELECT max(page) FROM sightline.asset WHERE source_id = source.id) AS page_count
 FROM sightline.source
 JOIN sightline.collection ON collection.id = source.collection_id
@@ -16,7 +16,7 @@ WHERE source.id = %(id)s
 -- By a whole name, or by its end after a slash.
 SELECT
     source.id, source.name, collection.name AS collection, source.kind, source.ocr_engine,
-    source.error,
+    source.transcriber, source.error,
     (SELECT max(page) FROM sightline.asset WHERE source_id = source.id) AS page_count
 FROM sightline.source
 JOIN sightline.collection ON collection.id = source.collection_id
@@ -76,7 +76,7 @@ WITH fetched AS (
         char_start, char_end
     FROM sightline.passage
     WHERE source_id = %(source_id)s
-    AND kind IN ('chunk', 'row', 'page_text', 'ocr', 'subtitle', 'note', 'field')
+    AND kind IN ('chunk', 'row', 'page_text', 'ocr', 'subtitle', 'speech', 'note', 'field')
     AND (%(asset_id)s::text IS NULL OR asset_id = %(asset_id)s)
     AND (%(first_pages)s::integer[] IS NULL OR EXISTS (
         SELECT FROM unnest(%(first_pages)s::integer[], %(last_pages)s::integer[])

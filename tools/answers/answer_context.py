@@ -177,6 +177,8 @@ async def search_evidence(
         )
     )
     hits = _equal_hits(images) if max_images == 1 else images.hits
+    # A waveform shows nothing; what is said is among the passages.
+    hits = [hit for hit in hits if hit.asset.kind != "audio"]
     matches = [(hit.asset, hit.score, hit.region) for hit in hits]
     loaded = await _load_images(deps, matches, max_edge)
     # An image is as good as the text that is on it.

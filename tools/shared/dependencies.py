@@ -19,7 +19,7 @@ from sightline.storage.db.queries import Connection
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_capacity import IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
-from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder
+from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder, Transcriber
 from sightline.storage.retrieval.search_types import (
     ImageRequest,
     ImageResults,
@@ -64,6 +64,8 @@ class Dependencies:
     urls: UrlPolicy | None = None
     #: None switches OCR off.
     ocr_engine: OcrEngine | None = None
+    #: None leaves speech out.
+    transcriber: Transcriber | None = None
     #: Shared by all ingests of the server; None gives each its own.
     ingest_capacity: IngestCapacity | None = None
     #: None without a vision-language model.

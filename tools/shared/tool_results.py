@@ -111,7 +111,7 @@ class AssetReference(ToolModel):
     collection: str | None = Field(
         default=None, description="Absent if the result states it for all hits."
     )
-    kind: str | None = Field(default=None, description="'page' or 'frame'; else an image.")
+    kind: str | None = Field(default=None, description="'page', 'frame' or 'audio'; else an image.")
     page: int | None = Field(default=None, description="Page of the document, from 1.")
     seconds: float | None = Field(default=None, description="Time in the video, in seconds.")
     size: list[int] | None = Field(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -16,6 +15,7 @@ from sightline.server.config.settings import (
     JudgeSettings,
     VlmSettings,
 )
+from sightline.server.models.endpoint_url import api_url_of, without_password
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.boxes.model_profiles import Profile
@@ -88,11 +88,9 @@ class VlmEndpoint:
     @property
     def api_url(self) -> str:
         """Return the base URL of the API; a URL without a path gets ``/v1``."""
-        url = urlsplit(self.base_url)
-        return urlunsplit((url.scheme, url.netloc, url.path.rstrip("/") or "/v1", "", ""))
+        return api_url_of(self.base_url)
 
     @property
     def shown(self) -> str:
         """Return `api_url` without user name and password, for messages and logs."""
-        url = urlsplit(self.api_url)
-        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+        return without_password(self.api_url)

@@ -21,6 +21,11 @@ from sightline.storage.ingest.decode.ocr_layout import (
 )
 from sightline.storage.ingest.decode.output_budget import OutputBudget
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
+from sightline.storage.ingest.decode.transcription import (
+    SourceSpeech,
+    SpeechStage,
+    speech_passage,
+)
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
@@ -43,6 +48,7 @@ class DecodePlanner(NamedTuple):
     ocr_mode: OcrMode
     ocr_engine: str
     tiles: bool
+    transcriber: str = ""
 
     @property
     def ocr_key(self) -> str:
@@ -78,7 +84,14 @@ class DecodePlanner(NamedTuple):
             self.needs_ocr(existing)
             or self.needs_tiles(existing)
             or self.needs_subtitles(existing, file)
+            or self.needs_speech(existing)
         )
+
+    def needs_speech(self, existing: stages.ExistingSource | None) -> bool:
+        """Return whether speech is missing, or was transcribed by another model."""
+        if not self.transcriber or (existing and existing.kind not in ("video", "audio")):
+            return False
+        return existing is None or existing.transcriber != self.transcriber
 
 
 @dataclass(slots=True)
@@ -93,6 +106,7 @@ class DecodeStage:
     requests: asyncio.Queue[stages.EncodeRequest | None]
     decoded: asyncio.Queue[stages.DecodedSource | stages.FailedSource | None]
     analyzer: TextAnalyzer
+    speech: SpeechStage
     planner: DecodePlanner
     zone: tzinfo
     warn: WarningSink
@@ -144,10 +158,13 @@ class _DecodeAttempt:
     _info: messages.SourceInfo | None = None
     _budget: WorkBudget = field(init=False)
     _output: OutputBudget = field(init=False)
+    _speech: SourceSpeech = field(init=False)
 
     def __post_init__(self) -> None:
         size = self._source.hashed.byte_size or 0
         self._output = OutputBudget(self._stage.options, size)
+        name, longest = self._source.hashed.file.name, self._stage.options.max_video_seconds
+        self._speech = SourceSpeech(self._stage.speech, name, longest)
         step = self._stage.options.file_timeout_seconds
         total = self._work_seconds
         if is_stepwise(self._source.hashed.file.name):
@@ -158,6 +175,10 @@ class _DecodeAttempt:
     @property
     def _existing(self) -> stages.ExistingSource | None:
         return self._source.existing if isinstance(self._source, stages.ChangedSource) else None
+
+    @property
+    def _needs_speech(self) -> bool:
+        return self._stage.planner.needs_speech(self._existing)
 
     def job(self) -> Job:
         hashed, planner = self._source.hashed, self._stage.planner
@@ -172,6 +193,7 @@ class _DecodeAttempt:
             ocr=planner.ocr_mode if ocr else "off",
             tiles=planner.needs_tiles(self._existing),
             subtitles=planner.needs_subtitles(self._existing, hashed.file),
+            speech=self._needs_speech and self._stage.speech.is_available,
             skip_ocr=self._skip_ocr,
             work_seconds=self._work_seconds,
         )
@@ -193,6 +215,8 @@ class _DecodeAttempt:
                     self._readings[part.asset] = part.reading
                 case messages.OcrStarted():
                     self._ocr_asset = part.asset
+                case messages.SoundPart():
+                    await self._speech.add(part)
                 case messages.TextLines():
                     self._add_lines(part)
                 case messages.TextPassages():
@@ -211,12 +235,27 @@ class _DecodeAttempt:
         if self._info is None:
             raise messages.ProtocolError("the end of a source without its facts")
         description = await self._stage.describe(self._source, self._info.kind, self._info.embedded)
-        decoded = self._decoded(self._info, description)
+        is_transcribed = await self._add_speech(self._info)
+        decoded = self._decoded(self._info, description, is_transcribed=is_transcribed)
         if self._info.sha256 == self._source.hashed.content_key.hex():
             await self._stage.analyzer.submit(decoded)
             return
         failure = MediaError("changed", "changed while it was decoded; run the ingest again")
         await self._stage.decoded.put(stages.fail_source(decoded, failure))
+
+    async def _add_speech(self, info: messages.SourceInfo) -> bool:
+        """Add what is said; return whether the sound was transcribed."""
+        if info.kind not in ("video", "audio"):
+            return False
+        seconds = min(max(0.0, info.sound_seconds), self._stage.options.max_video_seconds)
+        cues = await self._speech.finish()
+        for cue in cues:
+            length = seconds if info.kind == "audio" else None
+            self._passages.append(speech_passage(cue, len(self._passages), length))
+        is_done = self._needs_speech and self._stage.speech.is_available
+        if not is_done and seconds and self._existing is None:
+            self._stage.speech.skip(self._source.hashed.file.name, seconds)
+        return is_done and self._speech.error is None
 
     async def _on_failed(self, error: MediaError) -> None:
         stored = self._stored_blobs
@@ -234,7 +273,7 @@ class _DecodeAttempt:
         await self._stage.decoded.put(stages.fail_source(partial, error))
 
     def _decoded(
-        self, info: messages.SourceInfo, description: SourceDescription
+        self, info: messages.SourceInfo, description: SourceDescription, *, is_transcribed: bool
     ) -> stages.DecodedSource:
         planner = self._stage.planner
         has_images = info.kind != "text"
@@ -254,6 +293,7 @@ class _DecodeAttempt:
             passages=tuple(self._passages),
             readings=self._readings,
             ocr_engine=ocr_engine,
+            transcriber=planner.transcriber if is_transcribed else None,
             tile_scheme=TILE_SCHEME if tiled else None,
             stored_blobs=tuple(self._stored_blobs),
         )
@@ -274,10 +314,13 @@ class _DecodeAttempt:
 
     async def _encode(
         self, part: messages.ImagePart | messages.TilePart
-    ) -> asyncio.Future[stages.Vector | MediaError]:
-        vector: asyncio.Future[stages.Vector | MediaError] = (
+    ) -> asyncio.Future[stages.Vector | MediaError | None]:
+        vector: asyncio.Future[stages.Vector | MediaError | None] = (
             asyncio.get_running_loop().create_future()
         )
+        if isinstance(part, messages.ImagePart) and part.kind == "audio":
+            vector.set_result(None)  # a waveform looks like any other
+            return vector
         await self._stage.requests.put(stages.EncodeRequest(pixels_of(part), vector))
         return vector
 

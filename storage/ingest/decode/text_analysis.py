@@ -135,7 +135,7 @@ def check_analysis(analysis: messages.PackedAnalysis) -> None:
 
 def _passages(decoded: stages.DecodedSource) -> Iterator[stages.PassageDraft]:
     sidecar = decoded.hashed.file.sidecar
-    subtitles = sidecar.subtitles if sidecar and decoded.kind == "video" else ()
+    subtitles = sidecar.subtitles if sidecar and decoded.kind in ("video", "audio") else ()
     for draft in decoded.passages:
         # Subtitles in a sidecar replace those in the video file.
         if not (subtitles and draft.kind == "subtitle"):

@@ -181,13 +181,13 @@ def sidecars_of(names: list[str]) -> dict[str, list[str]]:
     sidecars: dict[str, list[str]] = {}
     for name in names:
         file_type = file_type_of(name)
-        if file_type not in ("image", "video"):
+        if file_type not in ("image", "video", "audio"):
             continue
         stem = str(PurePosixPath(name).with_suffix(""))
         suffixes = (".txt", ".json") if file_type == "image" else (".json",)
         candidates = [f"{base}{suffix}" for suffix in suffixes for base in (name, stem)]
         own = [candidate for candidate in candidates if candidate in existing]
-        if file_type == "video":
+        if file_type in ("video", "audio"):
             own += [each for each in subtitles if each.startswith(f"{stem}.")]
         if own:
             sidecars[name] = own

@@ -169,7 +169,7 @@ class EmbedStage:
         ]
         for tile in decoded.tiles:
             vector = await tile.vector
-            if isinstance(vector, MediaError):
+            if isinstance(vector, MediaError | None):
                 self.stats.warn("tile_not_encoded", decoded.hashed.file.name, str(vector))
             else:
                 regions.append(stages.Embedded(tile.draft, vector))

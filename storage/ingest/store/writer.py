@@ -235,6 +235,7 @@ class IngestWriter:
                 "metadata": Jsonb(dict(description.metadata)),
                 "sidecar_sha256": file.sidecar_sha256,
                 "ocr_engine": decoded.ocr_engine,
+                "transcriber": decoded.transcriber,
                 "tile_scheme": decoded.tile_scheme,
                 "captured_at": captured.at if captured else None,
                 "captured_local": captured.local if captured else None,
@@ -265,8 +266,10 @@ class IngestWriter:
             *(passage.draft.kind for passage in source.passages),
         }
         sidecar_sha256 = source.hashed.file.sidecar_sha256
-        if existing.kind == "video" and existing.sidecar_sha256 != sidecar_sha256:
+        if existing.kind in ("video", "audio") and existing.sidecar_sha256 != sidecar_sha256:
             kinds.add("subtitle")  # the subtitle file may have been removed
+        if source.decoded.transcriber is not None:
+            kinds.add("speech")
         regions: list[str] = []
         if source.decoded.ocr_engine is not None:
             kinds.add("ocr")
@@ -341,6 +344,7 @@ def _source_values(source: stages.FinishedSource) -> dict[str, Any]:
         "metadata": Jsonb(dict(_metadata_of(source))),
         "sidecar_sha256s": file.sidecar_sha256,
         "ocr_engines": decoded.ocr_engine if decoded and not failure else None,
+        "transcribers": decoded.transcriber if decoded and not failure else None,
         "tile_schemes": decoded.tile_scheme if decoded and not failure else None,
         "error_codes": failure.code if failure else None,
         "errors": str(failure) if failure else None,

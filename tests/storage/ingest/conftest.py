@@ -15,7 +15,7 @@ from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestProgress, IngestSummary
-from sightline.storage.interfaces import ImageEncoder, OcrEngine
+from sightline.storage.interfaces import ImageEncoder, OcrEngine, Transcriber
 from tests.support.encoders import ColorHistogramEncoder
 
 TABLES = ("source", "asset", "thumbnail", "content_passage", "posting", "embedding")
@@ -33,6 +33,7 @@ class Bench:
     blobs: BlobStore
     encoder: ImageEncoder = field(default_factory=ColorHistogramEncoder)
     ocr_engine: OcrEngine | None = None
+    transcriber: Transcriber | None = None
     progress: list[IngestProgress] = field(default_factory=list)
 
     async def ingest(
@@ -54,6 +55,7 @@ class Bench:
             progress=self.progress.append,
             passage_encoder=self.encoder,
             ocr_engine=self.ocr_engine,
+            transcriber=self.transcriber,
             settings=settings,
         )
 

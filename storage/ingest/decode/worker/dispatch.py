@@ -78,8 +78,8 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
 
 def _hash(path: str, limits: IngestOptions) -> messages.FileHash:
     named = format_of_name(path)
-    is_video = named is not None and named.kind == "video"
-    max_bytes = limits.max_video_bytes if is_video else limits.max_file_bytes
+    is_media = named is not None and named.kind in ("video", "audio")
+    max_bytes = limits.max_video_bytes if is_media else limits.max_file_bytes
     try:
         digest, stamp = hash_file(path, max_bytes)
     except MediaError as error:
@@ -148,8 +148,8 @@ def _decode(request: messages.DecodeRequest, context: WorkerContext) -> Iterator
         raise MediaError("unsupported", "is not of a supported file type")
     if known.kind in ("archive", "unsupported") or not known.is_available:
         raise known.refusal()
-    if known.kind == "video":
-        yield from _decode_video(request, known, context)
+    if known.kind in ("video", "audio"):
+        yield from _decode_media(request, known, context)
     else:
         yield from _decode_file(request, known, context)
 
@@ -210,11 +210,16 @@ def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[mess
         yield from context.passage_parts("chunk", split_text(text, *sizes))
 
 
-def _decode_video(
+def _decode_media(
     request: messages.DecodeRequest, known: FileFormat, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
-    """Stream a video from its file: it may be larger than memory."""
-    from sightline.storage.ingest.decode.worker.media.video import container_tags, decode_video
+    """Stream video or sound from its file: it may be larger than memory."""
+    from sightline.storage.ingest.decode.worker.media.media_container import (
+        container_tags,
+        media_kind,
+    )
+    from sightline.storage.ingest.decode.worker.media.sound import decode_audio
+    from sightline.storage.ingest.decode.worker.media.video import decode_video
 
     sha256, stamp = request.sha256, None
     if request.data is not None:
@@ -227,9 +232,11 @@ def _decode_video(
         file.seek(0)
         if stamp is not None and stamp != request.stamp:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        yield from decode_video(file, request.name, context, request)
+        kind = media_kind(file, request.name)
+        decode = decode_video if kind == "video" else decode_audio
+        sound_seconds = yield from decode(file, request.name, context, request)
         embedded = read_video_tags(container_tags(file, request.name))
         if stamp is not None and stamp != stamp_of(file.fileno()):
             raise MediaError("changed", "changed while it was decoded; run the ingest again")
         size = file.seek(0, io.SEEK_END)
-    yield messages.SourceInfo("video", sha256, size, known.mime_type, embedded)
+    yield messages.SourceInfo(kind, sha256, size, known.mime_type, embedded, sound_seconds)

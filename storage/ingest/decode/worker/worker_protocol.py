@@ -103,10 +103,10 @@ class DecodeRequest(NamedTuple):
     """Decode one source: a path, or bytes sent along.
 
     ``sha256`` (hex) is valid while the file still has ``stamp``. ``metadata_only`` skips images and
-    text that the collection already has; OCR, tiles and subtitles are still done if requested, and
-    with OCR the text of a PDF too.
-    ``skip_ocr`` lists ordinals of images whose OCR failed before. After ``work_seconds`` the rest
-    of a PDF or video is left out.
+    text that the collection already has; OCR, tiles, subtitles and sound are still done if
+    requested, and with OCR the text of a PDF too. ``speech`` requests the sound. ``skip_ocr`` lists
+    ordinals of images whose OCR failed before. After ``work_seconds`` the rest of a PDF, video or
+    sound is left out.
     """
 
     name: str
@@ -118,6 +118,7 @@ class DecodeRequest(NamedTuple):
     ocr: str = "off"
     tiles: bool = False
     subtitles: bool = False
+    speech: bool = False
     skip_ocr: tuple[int, ...] = ()
     work_seconds: float = math.inf
 
@@ -188,7 +189,7 @@ class ImagePart(NamedTuple):
     of a page or frame. ``hashes`` are perceptual and symmetric; a plain picture has none.
     """
 
-    kind: Literal["image", "page", "frame"]
+    kind: Literal["image", "page", "frame", "audio"]
     ordinal: int
     width: int
     height: int
@@ -286,14 +287,22 @@ class PartWarning(NamedTuple):
     name: str = ""
 
 
+class SoundPart(NamedTuple):
+    """A piece of the sound of a source: int16 samples, mono, 16 kHz."""
+
+    start_seconds: float
+    samples: bytes
+
+
 class SourceInfo(NamedTuple):
     """Facts about a whole source; the last part of a decode job."""
 
-    kind: Literal["image", "text", "pdf", "video"]
+    kind: Literal["image", "text", "pdf", "video", "audio"]
     sha256: str
     size: int
     mime_type: str | None
     embedded: EmbeddedMetadata = NO_METADATA
+    sound_seconds: float = 0.0
 
 
 class JobEnd(NamedTuple):
@@ -313,6 +322,7 @@ Request = (
 )  # fmt: skip
 JobPart = (
     WorkerAlive | FileHash | FoundFile | LoadedImage | RenderedImage | ImagePart | TilePart
-    | AssetReading | OcrStarted | TextLines | TextPassages | TextAnalyses | PartWarning | SourceInfo
+    | AssetReading | OcrStarted | SoundPart | TextLines | TextPassages | TextAnalyses | PartWarning
+    | SourceInfo
 )  # fmt: skip
 WorkerMessage = WorkerReady | JobPart | JobEnd

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -18,8 +18,8 @@ from sightline.storage.ingest.decode.worker.media.media_container import (
     open_media,
     scanned_seconds,
     start_seconds,
-    tags_of,
 )
+from sightline.storage.ingest.decode.worker.media.sound import SoundReader
 from sightline.storage.ingest.decode.worker.media.subtitles import SubtitleCue, unrolled
 from sightline.storage.ingest.decode.worker.media.video_picture import shown_picture
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
@@ -43,11 +43,11 @@ SmallFrame = NDArray[np.int16]
 
 def decode_video(
     file: IO[bytes], name: str, context: WorkerContext, request: messages.DecodeRequest
-) -> Iterator[messages.JobPart]:
-    """Yield the parts of every selected frame, then the subtitles.
+) -> Generator[messages.JobPart, None, float]:
+    """Yield the parts of every selected frame, the subtitles and the sound.
 
-    Damage after the first frame is a warning; before it, MediaError. The file is streamed, never
-    loaded whole.
+    Sound is decoded only if it is requested. Returns its duration in seconds. Damage after the
+    first frame is a warning; before it, MediaError. The file is streamed, never loaded whole.
     """
     try:
         if not request.metadata_only or request.ocr != "off" or request.tiles:
@@ -57,19 +57,26 @@ def decode_video(
                 yield from _frame_parts(container, length, context, request)
         if not request.metadata_only or request.subtitles:
             yield from _subtitle_parts(file, name, context)
+        return (yield from _sound_parts(file, name, context, request))
     except av.error.FFmpegError as error:
         raise MediaError(
             "broken", f"is not a video that can be decoded: {error.strerror}"
         ) from error
 
 
-def container_tags(file: IO[bytes], name: str) -> dict[str, str]:
-    """Return the tags of the container, with names in lower case."""
-    try:
-        with open_media(file, name) as container:
-            return {name.lower(): value for name, value in tags_of(container).items()}
-    except av.error.FFmpegError:
-        return {}
+def _sound_parts(
+    file: IO[bytes], name: str, context: WorkerContext, request: messages.DecodeRequest
+) -> Generator[messages.JobPart, None, float]:
+    """Yield the sound; return its duration in seconds. Damage is a warning."""
+    if request.speech:
+        reader = SoundReader(context, request)
+        try:
+            yield from reader.parts(file, name)
+        except MediaError as error:  # the frames are still good
+            yield messages.PartWarning(code="sound_damaged", reason=str(error))
+        return reader.seconds
+    with open_media(file, name) as container:
+        return duration_seconds(container) if best_stream(container, "audio") else 0.0
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker.media.video import container_tags
+from sightline.storage.ingest.decode.worker.media.media_container import container_tags
 from sightline.storage.ingest.metadata.video_tags import read_video_tags
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import BLUE, GREEN, RED, film
