@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +76,28 @@ class FamiliarityMeasure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OcrLine:
-    """A recognized line of text. ``confidence`` is 0 to 1."""
+    """A recognized line of text.
+
+    ``box`` is in the frame of the picture, however it is turned. ``confidence`` is 0 to 1.
+    ``starts_row`` is false for a line beside the line before it.
+    """
 
     text: str
     box: Box
     confidence: float
+    starts_row: bool = True
+
+
+OcrProblem = Literal["small print", "unknown script", "cut short"]
+"""Why print was not read: too small, of no known script, or not in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class OcrReading:
+    """The lines of a picture in reading order, and why most of its print is not among them."""
+
+    lines: list[OcrLine]
+    problem: OcrProblem | None = None
 
 
 SPEECH_RATE = 16_000
@@ -120,10 +137,17 @@ class OcrEngine(Protocol):
         """Return the name of engine and models; it is stored with the recognized text."""
         ...
 
-    def has_text(self, image: Image.Image) -> bool:
-        """Return whether a fast check of an upright RGB image finds text."""
+    def for_languages(self, languages: Sequence[str]) -> OcrEngine:
+        """Return an engine that also reads these languages.
+
+        Raises ConfigurationError, with the known languages, if one has no model.
+        """
         ...
 
-    def read(self, image: Image.Image) -> list[OcrLine]:
-        """Return the lines of an upright RGB image in reading order."""
+    def has_text(self, image: Image.Image) -> bool:
+        """Return whether a fast check of an RGB image finds text."""
+        ...
+
+    def read(self, image: Image.Image, max_seconds: float) -> OcrReading:
+        """Return the text of an RGB image, which may be turned. Stops after ``max_seconds``."""
         ...

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from sightline.storage.interfaces import OcrEngine, OcrLine
+from sightline.storage.interfaces import OcrEngine, OcrLine, OcrReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,16 @@ class CachedOcrEngine:
     def has_text(self, image: Image.Image) -> bool:
         return bool(self._cached("has_text", image, self.engine.has_text))
 
-    def read(self, image: Image.Image) -> list[OcrLine]:
-        lines = self._cached("read", image, lambda each: list(map(asdict, self.engine.read(each))))
-        return [OcrLine(**{**line, "box": tuple(line["box"])}) for line in lines]
+    def for_languages(self, languages: Sequence[str]) -> CachedOcrEngine:
+        return replace(self, engine=self.engine.for_languages(languages))
+
+    def read(self, image: Image.Image, max_seconds: float) -> OcrReading:
+        def ask(each: Image.Image) -> Any:
+            return asdict(self.engine.read(each, max_seconds))
+
+        reading = self._cached("read", image, ask)
+        lines = [OcrLine(**{**line, "box": tuple(line["box"])}) for line in reading["lines"]]
+        return OcrReading(lines, reading["problem"])
 
     def _cached(self, method: str, image: Image.Image, ask: Callable[[Image.Image], Any]) -> Any:
         identity = f"{self.name}\n{method}\n{image.mode}{image.size}".encode()

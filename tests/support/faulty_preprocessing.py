@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from typing import Literal
 
 from PIL import Image
 
-from sightline.storage.interfaces import OcrLine, Pixels
+from sightline.storage.interfaces import OcrLine, OcrReading, Pixels
 from tests.support.encoders import ColorHistogramEncoder, color_grid
 
 CRASH, HANG, HOG = (255, 0, 0), (0, 0, 255), (0, 255, 0)
@@ -59,11 +60,14 @@ class DangerousReader:
     def has_text(self, image: Image.Image) -> bool:
         return True
 
-    def read(self, image: Image.Image) -> list[OcrLine]:
+    def for_languages(self, languages: Sequence[str]) -> DangerousReader:
+        return self
+
+    def read(self, image: Image.Image, max_seconds: float) -> OcrReading:
         red, green, _ = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # type: ignore[misc]
         if red > 2 * green:
             if self._does == "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._does == "hang":
                 signal.pause()
-        return [OcrLine("what stands there", (0.1, 0.1, 0.9, 0.2), 0.9)]
+        return OcrReading([OcrLine("what stands there", (0.1, 0.1, 0.9, 0.2), 0.9)])

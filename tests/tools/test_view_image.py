@@ -124,7 +124,7 @@ def small_print(canvas: Canvas) -> None:
 
 def words_on(picture: Image.Image) -> str:
     engine = load_ocr_engine()
-    return "".join(line.text for line in engine.read(picture)).replace(" ", "")
+    return "".join(line.text for line in engine.read(picture).lines).replace(" ", "")
 
 
 async def test_a_crop_of_a_page_is_rendered_again_so_that_small_print_is_readable(

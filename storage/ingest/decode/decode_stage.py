@@ -332,9 +332,16 @@ class _DecodeAttempt:
                 self._output.take_line(text) and len(text) <= longest for text, *_ in part.lines
             )
         )
+        starts = part.row_starts
+        self._require(room=starts is None or len(starts) == len(part.lines))
         lines = [
-            OcrLine(text, normalize_box(box), min(max(confidence, 0.0), 1.0))
-            for text, box, confidence in part.lines
+            OcrLine(
+                text,
+                normalize_box(box),
+                min(max(confidence, 0.0), 1.0),
+                starts_row=starts is None or starts[number],
+            )
+            for number, (text, box, confidence) in enumerate(part.lines)
             if text.strip()
         ]
         if part.kind == "ocr":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from benchmarks.search_quality.ocr_cache import CachedOcrEngine
-from sightline.storage.interfaces import OcrLine
+from sightline.storage.interfaces import OcrLine, OcrReading
 
 LINE = OcrLine("total 18.00", (0.1, 0.2, 0.5, 0.3), 0.9)
 
@@ -24,9 +25,12 @@ class CountingEngine:
         self.calls.append("has_text")
         return True
 
-    def read(self, _: Image.Image) -> list[OcrLine]:
+    def for_languages(self, _: Sequence[str]) -> CountingEngine:
+        return self
+
+    def read(self, _: Image.Image, max_seconds: float) -> OcrReading:
         self.calls.append("read")
-        return [LINE]
+        return OcrReading([LINE], "cut short")
 
 
 def test_a_picture_is_read_once(tmp_path: Path) -> None:
@@ -35,9 +39,9 @@ def test_a_picture_is_read_once(tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 8), "white")
     for _ in range(2):
         assert cached.has_text(image)
-        assert cached.read(image) == [LINE]
+        assert cached.read(image, 9.0) == OcrReading([LINE], "cut short")
     assert engine.calls == ["has_text", "read"]
-    cached.read(Image.new("RGB", (8, 8), "black"))
+    cached.read(Image.new("RGB", (8, 8), "black"), 9.0)
     assert engine.calls[2:] == ["read"]
 
 
@@ -45,5 +49,5 @@ def test_another_engine_reads_again(tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 8), "white")
     other = CountingEngine("counting 2")
     for engine in (CountingEngine(), other):
-        CachedOcrEngine(engine, tmp_path).read(image)
+        CachedOcrEngine(engine, tmp_path).read(image, 9.0)
     assert other.calls == ["read"]

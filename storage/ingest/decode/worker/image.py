@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +25,8 @@ from sightline.storage.interfaces import Pixels
 from sightline.storage.picture_hashes import HASH_EDGE, hash_picture
 from sightline.storage.types import Box
 
-OCR_EDGE = 2000
+OCR_PIXELS = 16_000_000
+"""Width times height of an image of which the text is read; a long one keeps its width."""
 TILE_SCHEME = "2+3"
 """Stored with a source: tiles along the shorter side. Change it with any change of the boxes."""
 TYPICAL_TILES = 16
@@ -47,7 +49,7 @@ def decode_image(
 ) -> tuple[ImagePart, Image.Image | None]:
     """Decode an opened image into its part.
 
-    Also returns it in upright RGB with a longer side of at most twice `OCR_EDGE`; None for a plain
+    Also returns it in upright RGB with at most `OCR_PIXELS`; None for a plain
     JPEG, which is decoded at a fraction of its size. Broken files raise errors of decoders.
     """
     orientation = orientation_of(image)
@@ -57,9 +59,9 @@ def decode_image(
         # uses.
         pixels = preprocess(image)
         return _image_part(image, orientation, pixels, size, kind="image", ordinal=0), None
-    bound = 2 * OCR_EDGE
-    image.draft("RGB", (OCR_EDGE, OCR_EDGE))
-    upright = flatten(image, orientation, (bound, bound))
+    edge = _ocr_edge(image.size)
+    image.draft("RGB", (edge, edge))
+    upright = flatten(image, orientation, (2 * edge, 2 * edge))
     pixels = preprocess(upright.copy())
     return _image_part(upright.copy(), 1, pixels, size, kind="image", ordinal=0), upright
 
@@ -83,20 +85,33 @@ def encode_image(
 
 
 def load_upright(
-    data: bytes, max_pixels: int, *, edge: int | None = None, name: str = ""
+    data: bytes,
+    max_pixels: int,
+    *,
+    edge: int | None = None,
+    for_ocr: bool = False,
+    name: str = "",
 ) -> Image.Image:
     """Return the whole image, upright RGB; see `flatten`. Of a truncated file, what is there.
 
-    With ``edge`` the longer side is at most twice that. Raises MediaError; on broken files decoders
-    raise other errors too.
+    With ``edge`` the longer side is at most twice that, and ``for_ocr`` with `OCR_PIXELS` at most.
+    Raises MediaError; on broken files decoders raise other errors too.
     """
     with truncated_allowed():
         image = open_image(data, max_pixels, name)
         size = image.size
+        if for_ocr:
+            edge = _ocr_edge(size)
         if edge is not None:
             image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded fully
             size = (2 * edge, 2 * edge)
         return flatten(image, orientation_of(image), size)
+
+
+def _ocr_edge(size: tuple[int, int]) -> int:
+    """Return half of the longer side of an image with `OCR_PIXELS` at most."""
+    scale = min(1.0, math.sqrt(OCR_PIXELS / (size[0] * size[1])))
+    return math.ceil(max(size) * scale / 2)
 
 
 def _image_part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import cut_tiles, encode_image
 from sightline.storage.ingest.decode.worker.media.subtitles import SubtitleCue, join_sentences
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.interfaces import OcrEngine, OcrLine, Pixels
+from sightline.storage.interfaces import OcrEngine, OcrProblem, OcrReading, Pixels
 from sightline.storage.types import Box
 
 ALIVE_SECONDS = 2.0
@@ -24,6 +24,14 @@ ALIVE_SECONDS = 2.0
 _FRAME_CHARS = 32_768
 _FRAME_PASSAGES = 2_000
 _PIECE_CHARS = 1_000
+# OCR ends before its worker would be killed.
+_OCR_SHARE = 0.6
+_OCR_PROBLEMS: dict[OcrProblem, str] = {
+    "small print": "print too small to read; add a larger picture",
+    "unknown script": "print of a script that no OCR model of this collection reads; see "
+    "`sightline ingest --ocr-languages`",
+    "cut short": "has more text than OCR reads in time; the rest is left out",
+}
 _THUMBNAIL_BYTES = 64 << 10  # more than any has
 _MIN_PICTURE_BYTES = 24 << 10
 
@@ -109,12 +117,20 @@ class WorkerContext:
         if self.ocr_engine is None or request.ocr == "off" or asset in request.skip_ocr:
             return
         yield messages.OcrStarted(asset=asset)
-        lines: list[OcrLine] = []
+        reading = OcrReading([])
         with self.timed("ocr"):
             if request.ocr == "on" or self.ocr_engine.has_text(image):
-                lines = self.ocr_engine.read(image)
-        rows = [(line.text, line.box, line.confidence) for line in lines]
-        yield from self.line_parts("ocr", asset, rows, page, start_seconds)
+                max_seconds = _OCR_SHARE * self.limits.file_timeout_seconds
+                reading = self.ocr_engine.read(image, max_seconds)
+        rows = [(line.text, line.box, line.confidence) for line in reading.lines]
+        starts = [line.starts_row for line in reading.lines]
+        yield from self.line_parts("ocr", asset, rows, page, start_seconds, starts)
+        if reading.problem is not None:
+            where = "" if page is None else f"page {page}: "
+            reason = f"{where}{_OCR_PROBLEMS[reading.problem]}"
+            yield messages.PartWarning(code="unreadable", reason=reason)
+            if not reading.lines:
+                yield messages.AssetReading(asset, "unreadable")
 
     def has_room_for_picture(self) -> bool:
         """Return whether one more page or frame of the source can be stored."""
@@ -142,16 +158,21 @@ class WorkerContext:
         lines: Iterable[tuple[str, Box, float]],
         page: int | None = None,
         start_seconds: float | None = None,
+        row_starts: Sequence[bool] | None = None,
     ) -> Iterator[messages.JobPart]:
         """Yield lines of an image; those above the limit of the source are left out."""
         had_room = self.output.chars_left >= 0
         kept = []
-        for text, box, confidence in lines:
+        starts: list[bool] | None = None if row_starts is None else []
+        for number, (text, box, confidence) in enumerate(lines):
             pieces = [text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS)]
-            kept += [(each, box, confidence) for each in pieces if self.output.take_line(each)]
+            taken = [(each, box, confidence) for each in pieces if self.output.take_line(each)]
+            if starts is not None and row_starts is not None and taken:
+                starts += [row_starts[number], *[False] * (len(taken) - 1)]
+            kept += taken
             if self.output.chars_left < 0:
                 break
-        yield messages.TextLines(kind, asset, kept, page, start_seconds)
+        yield messages.TextLines(kind, asset, kept, page, start_seconds, starts)
         if had_room and self.output.chars_left < 0:
             reason = "has far more text than bytes; the rest of the text is left out"
             yield messages.PartWarning(code="text_cut_short", reason=reason)

@@ -234,7 +234,7 @@ class TextLines(NamedTuple):
     """Lines of one image as (text, box, confidence 0..1), in reading order.
 
     A ``note`` is a comment on a page, and a ``field`` the name and value of a form field; each line
-    is one.
+    is one. ``row_starts`` says of each line whether it is the first of its row.
     """
 
     kind: LineKind
@@ -242,6 +242,7 @@ class TextLines(NamedTuple):
     lines: list[tuple[str, Box, float]]
     page: int | None = None
     start_seconds: float | None = None
+    row_starts: list[bool] | None = None
 
 
 class TextPassage(NamedTuple):

@@ -103,7 +103,7 @@ def test_the_box_of_an_ocr_line_fits_its_letters(degrees: int) -> None:
     drawn = drawn.rotate(degrees, fillcolor="white")
     letters = ImageOps.invert(drawn.convert("L")).getbbox()
     assert letters is not None
-    (line,) = load_ocr_engine().read(drawn)
+    (line,) = load_ocr_engine().read(drawn).lines
     found = [edge * side for edge, side in zip(line.box, (640, 320) * 2, strict=True)]
     # With the margin that the detector leaves they are 7 and 9 pixels apart.
     assert max(abs(a - b) for a, b in zip(found, letters, strict=True)) < 4
@@ -112,7 +112,7 @@ def test_the_box_of_an_ocr_line_fits_its_letters(degrees: int) -> None:
 def test_lines_side_by_side_form_one_row() -> None:
     lines = [
         OcrLine("Total", (0.1, 0.5, 0.3, 0.55), 0.9),
-        OcrLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9),
+        OcrLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9, starts_row=False),
         OcrLine("Thank you", (0.1, 0.8, 0.4, 0.85), 0.6),
     ]
     (whole,) = group_lines(lines, paragraphs=False)

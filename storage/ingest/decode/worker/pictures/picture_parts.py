@@ -8,7 +8,7 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
-from sightline.storage.ingest.decode.worker.image import OCR_EDGE, decode_image, load_upright
+from sightline.storage.ingest.decode.worker.image import decode_image, load_upright
 from sightline.storage.ingest.decode.worker.pictures.motion_photo import motion_film
 from sightline.storage.ingest.decode.worker.pictures.open_picture import (
     check_size,
@@ -27,7 +27,7 @@ from sightline.storage.ingest.metadata.picture_metadata import read_picture_meta
 
 # Of the time for the file: the parent ends a worker that takes all of it.
 _WORK_SHARE = 0.8
-_PAGE_EDGE = 2 * OCR_EDGE
+_PAGE_EDGE = 4000  # pixels
 _TRUNCATED = "lacks its end or is damaged; what could be decoded is kept"
 
 
@@ -74,7 +74,7 @@ def _image_parts(
     if request.ocr != "off" or request.tiles:
         if upright is None:
             max_pixels = context.limits.max_pixels
-            upright = load_upright(data, max_pixels, edge=OCR_EDGE, name=request.name)
+            upright = load_upright(data, max_pixels, for_ocr=True, name=request.name)
         yield from context.region_parts(upright, request, 0)
 
 
