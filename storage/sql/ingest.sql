@@ -138,7 +138,7 @@ DELETE FROM sightline.collection_embedding_space
 WHERE collection_id = %(collection_id)s AND level = 'region'
 
 -- name: assets_of_sources
-SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
+SELECT source_id, ordinal, id, frame_seconds, width, height FROM sightline.asset
 WHERE source_id = ANY (%(ids)s)
 
 -- name: assets_of_keys

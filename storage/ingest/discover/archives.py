@@ -24,7 +24,8 @@ from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import open_file
 from sightline.storage.ingest.discover.file_names import is_hidden, printable_path
 from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
-from sightline.storage.ingest.discover.sidecars import TreeFile, TreeFolder, files_of
+from sightline.storage.ingest.discover.sidecar_names import files_of
+from sightline.storage.ingest.discover.sidecars import TreeFile, TreeFolder
 from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 
@@ -76,7 +77,7 @@ def read_archive(
         for item in tree.walk():
             if isinstance(item, TreeFolder):
                 sidecars.enter(item)
-            else:
+            elif not sidecars.is_table(item.path):
                 yield tree.file_of(item, sidecars)
             yield from sidecars.take_warnings()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.discover.sidecars import (
@@ -25,12 +25,12 @@ from sightline.storage.ingest.plain_text.csv_dialect import sniff_dialect
 from sightline.storage.ingest.plain_text.text_encoding import decode_text
 from sightline.storage.unicode_forms import normalize_form
 
-_FILE_KEYS = ("file_name", "filename", "file", "image", "path", "name")
+FILE_KEYS = ("file_name", "filename", "file", "image", "path", "name")
 #: Columns that are known by these names, in any case, and are never numbers or the like.
-_TEXT_COLUMNS = frozenset({*_FILE_KEYS, *CAPTION_KEYS, CAPTURED_KEY})
+_TEXT_COLUMNS = frozenset({*FILE_KEYS, *CAPTION_KEYS, CAPTURED_KEY})
 _MAX_PATH_CHARS = 4_096
-_MAX_ROWS = 1_000_000
-_FILE_KEYS_HINT = ", ".join(_FILE_KEYS[:3])
+MAX_ROWS = 1_000_000
+_FILE_KEYS_HINT = ", ".join(FILE_KEYS[:3])
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class CaptionTable:
 
     def lookup(self, path: str, warn: WarningSink) -> Sidecar | None:
         """Return the sidecar in the row of a file; a broken row is a warning."""
-        row = self.rows.get(_normalize_path(path))
+        row = self.rows.get(normalize_path(path))
         if row is None:
             return None
         try:
@@ -63,13 +63,21 @@ class CaptionTable:
             return None
 
 
+class SidecarTable(Protocol):
+    """A file that describes several others."""
+
+    def lookup(self, path: str, warn: WarningSink) -> Sidecar | None:
+        """Return the sidecar of a file, whose path is relative to the folder of the table."""
+        ...
+
+
 class CaptionTableStack:
     """The tables of the current folder and of the folders above it."""
 
     def __init__(self) -> None:
-        self._stack: list[tuple[str, list[CaptionTable]]] = []
+        self._stack: list[tuple[str, Sequence[SidecarTable]]] = []
 
-    def enter(self, folder: str, tables: list[CaptionTable]) -> None:
+    def enter(self, folder: str, tables: Sequence[SidecarTable]) -> None:
         """Go into a folder (relative to the root, ``""`` for the root itself)."""
         while self._stack and not _is_below(folder, self._stack[-1][0]):
             self._stack.pop()
@@ -135,14 +143,14 @@ def _parse_jsonl(
     table = CaptionTable(name)
     for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         report_alive()
-        if len(table.rows) >= _MAX_ROWS:
-            warn("sidecar_broken", name, f"has more than {_MAX_ROWS:,} rows; the rest is left out")
+        if len(table.rows) >= MAX_ROWS:
+            warn("sidecar_broken", name, f"has more than {MAX_ROWS:,} rows; the rest is left out")
             break
         if len(line) > max_row_bytes and line.strip():
             warn("sidecar_broken", name, f"line {number:,} is longer than {max_row_bytes:,}")
         elif line.strip():
             try:
-                _add_row(table, _pop_file(parse_object(line)), line, number, warn)
+                add_row(table, _pop_file(parse_object(line)), line, number, warn)
             except ValueError as error:
                 warn("sidecar_broken", name, f"line {number:,}: {error}")
     return table
@@ -163,23 +171,23 @@ def _parse_csv(
     written = [name.lower() if name.lower() in _TEXT_COLUMNS else name for name in written]
     columns = dedupe_headers(written)
     table = CaptionTable(name, ColumnTypes(columns, _TEXT_COLUMNS))
-    if not any(key in columns for key in _FILE_KEYS):
+    if not any(key in columns for key in FILE_KEYS):
         if len(first) != 2:
             broken(f"has no column with the file name ({_FILE_KEYS_HINT})")
             return table
         # Two columns without a header: file name and caption.
         columns = ["file_name", CAPTION_KEYS[0]]
         table.columns = ColumnTypes(columns, _TEXT_COLUMNS)
-        _add_row(table, first[0], first, 1, warn)
+        add_row(table, first[0], first, 1, warn)
     elif repeated := [each for each, n in Counter(written).items() if each and n > 1]:
         listed = ", ".join(repr(column) for column in repeated)
         message = f"has repeated columns: {listed}; the later ones get a number"
         warn("column_repeated", name, message)
-    file_column = next(columns.index(key) for key in _FILE_KEYS if key in columns)
+    file_column = next(columns.index(key) for key in FILE_KEYS if key in columns)
     for row in rows:
         report_alive()
-        if len(table.rows) >= _MAX_ROWS:
-            broken(f"has more than {_MAX_ROWS:,} rows; the rest is left out")
+        if len(table.rows) >= MAX_ROWS:
+            broken(f"has more than {MAX_ROWS:,} rows; the rest is left out")
             break
         if not any(row):
             continue
@@ -188,7 +196,7 @@ def _parse_csv(
         elif sum(map(len, row)) > max_row_bytes:
             broken(f"line {reader.line_num:,} is longer than {max_row_bytes:,}")
         else:
-            _add_row(table, row[file_column], row, reader.line_num, warn)
+            add_row(table, row[file_column], row, reader.line_num, warn)
     return table
 
 
@@ -202,7 +210,7 @@ def _csv_rows(reader: Any, broken: Callable[[str], None]) -> Iterator[list[str]]
             broken(f"line {reader.line_num:,}: {error}")
 
 
-def _add_row(
+def add_row(
     table: CaptionTable, file: object, row: str | list[str], number: int, warn: WarningSink
 ) -> None:
     if not isinstance(file, str) or not file.strip():
@@ -210,7 +218,7 @@ def _add_row(
     elif len(file) > _MAX_PATH_CHARS:
         reason = f"line {number:,} has a file name of {len(file):,} characters"
         warn("sidecar_broken", table.name, f"{reason}; the limit is {_MAX_PATH_CHARS:,}")
-    elif (key := _normalize_path(file.strip())) in table.rows:
+    elif (key := normalize_path(file.strip())) in table.rows:
         warn("sidecar_broken", table.name, f"line {number:,} repeats {file!r}")
     else:
         table.rows[key] = row
@@ -220,10 +228,10 @@ def _add_row(
 
 def _pop_file(values: dict[str, object]) -> object:
     """Remove and return the value of the first key for the file name."""
-    return next((values.pop(key) for key in _FILE_KEYS if key in values), None)
+    return next((values.pop(key) for key in FILE_KEYS if key in values), None)
 
 
-def _normalize_path(path: str) -> str:
+def normalize_path(path: str) -> str:
     """Compose characters (macOS decomposes them) and remove ``./``."""
     return normalize_form("NFC", str(PurePosixPath(path.replace("\\", "/"))))
 

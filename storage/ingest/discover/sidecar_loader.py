@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.worker_protocol import PartWarning
-from sightline.storage.ingest.discover.caption_tables import CaptionTableStack, parse_caption_table
+from sightline.storage.ingest.discover.caption_tables import (
+    CaptionTableStack,
+    SidecarTable,
+    parse_caption_table,
+)
+from sightline.storage.ingest.discover.json_tables import MAX_JSON_BYTES, parse_json_table
+from sightline.storage.ingest.discover.sidecar_names import sidecars_of
 from sightline.storage.ingest.discover.sidecars import (
     TABLE_NAMES,
     Sidecar,
@@ -18,9 +24,11 @@ from sightline.storage.ingest.discover.sidecars import (
     merge_sidecars,
     parse_sidecar,
 )
+from sightline.storage.ingest.formats import suffix_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 _MAX_SIDECARS = 20
+_MAX_JSON_TABLES = 50  # JSON files of one folder that are looked at
 _MAX_WARNINGS = 1_000  # of one file or folder; the summary shows a few
 
 
@@ -45,10 +53,11 @@ class SidecarLoader:
     report_alive: Callable[[], None]
     _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
     _warnings: list[PartWarning] = field(default_factory=list)
+    _json_tables: set[str] = field(default_factory=set)
 
     def enter(self, folder: TreeFolder) -> None:
-        """Load the caption tables of a folder."""
-        tables = []
+        """Load the tables of a folder: of captions, metadata or annotations."""
+        tables: list[SidecarTable] = []
         max_row_bytes = self.options.max_sidecar_bytes
         for path in (posixpath.join(folder.path, name) for name in TABLE_NAMES):
             if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
@@ -56,7 +65,31 @@ class SidecarLoader:
                 tables.append(
                     parse_caption_table(name, data, max_row_bytes, self._warn, self.report_alive)
                 )
+        tables += self._load_json_tables(folder)
         self._tables.enter(folder.path, tables)
+
+    def is_table(self, path: str) -> bool:
+        """Return whether a JSON file of the current folder describes other files."""
+        return path in self._json_tables
+
+    def _load_json_tables(self, folder: TreeFolder) -> Iterator[SidecarTable]:
+        """Yield the tables among the JSON files that are no sidecars."""
+        self._json_tables = set()
+        paths = [path for path in folder.files if suffix_of(path) == ".json"]
+        if not paths:
+            return
+        sidecars = {each for own in sidecars_of(folder.files).values() for each in own}
+        for path in [path for path in paths if path not in sidecars][:_MAX_JSON_TABLES]:
+            self.report_alive()
+            try:
+                data = self.tree.read(path, MAX_JSON_BYTES)
+                name = self.tree.display_name(path)
+                table = parse_json_table(name, data or b"", self._warn, self.report_alive)
+            except (MediaError, ValueError):
+                continue  # no table: it fails or is read as a file of its own
+            if table is not None:
+                self._json_tables.add(path)
+                yield table
 
     def load(self, file: TreeFile) -> Sidecar | None:
         """Return the merged sidecars of a file; broken ones are warnings.

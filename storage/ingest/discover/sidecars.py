@@ -1,18 +1,17 @@
 """Parse sidecars: captions, metadata, capture times and subtitles.
 
-Closest first: ``name.txt`` (caption), ``name.json`` (caption and metadata), then the caption tables
-``captions.csv``, ``metadata.csv`` (or ``.tsv``) and ``metadata.jsonl`` (as in Hugging Face's
-ImageFolder) in the same folder or above. A broken sidecar is a warning and never stops an ingest.
+Closest first: ``name.txt`` (caption), ``name.json`` (caption and metadata, or Google Takeout),
+``name.xmp``, then the caption tables ``captions.csv``, ``metadata.csv`` (or ``.tsv``) and
+``metadata.jsonl`` (as in Hugging Face's ImageFolder) and JSON tables in the same folder or above. A
+broken sidecar is a warning and never stops an ingest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.storage.errors import MediaError
@@ -21,8 +20,10 @@ from sightline.storage.ingest.decode.worker.media.subtitles import (
     join_sentences,
     parse_subtitles,
 )
-from sightline.storage.ingest.formats import file_type_of
+from sightline.storage.ingest.formats import file_type_of, suffix_of
 from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
+from sightline.storage.ingest.metadata.takeout import is_takeout, read_takeout
+from sightline.storage.ingest.metadata.xmp_packet import read_xmp
 from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
 CAPTION_KEYS = ("caption", "text", "description")
@@ -74,15 +75,6 @@ class TreeFile:
     path: str
     sidecars: tuple[str, ...] = ()
     failure: MediaError | None = None
-
-
-def files_of(paths: list[str]) -> Iterator[TreeFile]:
-    """Yield the files of one folder in the given order, each with its sidecars."""
-    own = sidecars_of(paths)
-    sidecars = {sidecar for each in own.values() for sidecar in each}
-    for path in paths:
-        if path not in sidecars and posixpath.basename(path) not in TABLE_NAMES:
-            yield TreeFile(path, tuple(own.get(path, ())))
 
 
 def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
@@ -137,26 +129,37 @@ def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
 
 
 def parse_sidecar(name: str, data: bytes) -> Sidecar:
-    """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError or MediaError."""
+    """Parse a text, JSON, XMP or subtitle file. Raises ValueError or MediaError."""
     if file_type_of(name) == "subtitles":
         if cues := parse_subtitles(clean_json(decode_text(data).text)):
             return Sidecar(None, {}, None, tuple(join_sentences(cues)))
         raise ValueError("contains no subtitles")
-    if name.endswith(".txt"):
+    suffix = suffix_of(name)
+    if suffix == ".txt":
         return Sidecar(_clean_caption(decode_text(data).text), {}, None)
-    return parse_mapping(parse_object(data))
+    if suffix == ".xmp":
+        return Sidecar(None, {}, None, embedded=read_xmp(data).bounded())
+    values = parse_object(data)
+    if is_takeout(values):
+        return Sidecar(None, {}, None, embedded=read_takeout(values).bounded())
+    return parse_mapping(values)
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
     """Parse one JSON object; NaN is refused. Raises ValueError or MediaError."""
-    text = decode_text(data).text if isinstance(data, bytes) else data
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
+    value = parse_json(data)
     if not isinstance(value, dict):
         raise ValueError(f"is a JSON {type(value).__name__}; it must be an object")
     return value
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON; NaN is refused, as Postgres does. Raises ValueError or MediaError."""
+    text = decode_text(data).text if isinstance(data, bytes) else data
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 def clean_json(value: object) -> Any:
@@ -168,30 +171,6 @@ def clean_json(value: object) -> Any:
     if isinstance(value, list):
         return [clean_json(item) for item in value]
     return value
-
-
-def sidecars_of(names: list[str]) -> dict[str, list[str]]:
-    """Map the images and videos of one folder to their sidecar files, closest first.
-
-    ``a.jpg`` has ``a.txt`` and ``a.json``, or ``a.jpg.txt`` and ``a.jpg.json``; ``a.mp4`` has
-    ``a.json``, ``a.srt``, ``a.en.vtt`` and so on.
-    """
-    existing = set(names)
-    subtitles = [name for name in names if file_type_of(name) == "subtitles"]
-    sidecars: dict[str, list[str]] = {}
-    for name in names:
-        file_type = file_type_of(name)
-        if file_type not in ("image", "video", "audio"):
-            continue
-        stem = str(PurePosixPath(name).with_suffix(""))
-        suffixes = (".txt", ".json") if file_type == "image" else (".json",)
-        candidates = [f"{base}{suffix}" for suffix in suffixes for base in (name, stem)]
-        own = [candidate for candidate in candidates if candidate in existing]
-        if file_type in ("video", "audio"):
-            own += [each for each in subtitles if each.startswith(f"{stem}.")]
-        if own:
-            sidecars[name] = own
-    return sidecars
 
 
 def _captions(value: object) -> list[str]:

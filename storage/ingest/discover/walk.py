@@ -17,11 +17,10 @@ from sightline.storage.ingest.decode.worker.open_file import read_file
 from sightline.storage.ingest.discover.file_names import is_hidden, is_utf8, printable_path
 from sightline.storage.ingest.discover.input_paths import IngestInput, InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
+from sightline.storage.ingest.discover.sidecar_names import files_of, sidecars_of
 from sightline.storage.ingest.discover.sidecars import (
     TreeFile,
     TreeFolder,
-    files_of,
-    sidecars_of,
 )
 from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -43,6 +42,8 @@ def read_tree(
         report_alive()
         if isinstance(item, TreeFolder):
             sidecars.enter(item)
+        elif sidecars.is_table(item.path) and not request.only:
+            continue
         elif (file := tree.open(item)) is not None:
             if file.code is None and file_type_of(item.path) != "archive":
                 file = file._replace(sidecar=sidecars.load(item))

@@ -19,6 +19,7 @@ _TIME = re.compile(
 _OFFSET = re.compile(r"([+-])(\d\d):?'?(\d\d)?'?")
 _MIN_YEAR = 1971  # of a clock in UTC; one that was never set writes 1904 or 1970
 _EPOCH = re.compile(r"-?\d{9,10}(?:\.\d+)?|\d{12,13}")
+_MAX_OFFSET, _ZONE_STEP = timedelta(hours=14), timedelta(minutes=15)
 _MILLISECONDS = 100_000_000_000  # an epoch time above this is in milliseconds
 
 _YEAR, _MONTH, _DAY = r"((?:19[789]|20\d)\d)", r"([01]\d)", r"([0-3]\d)"
@@ -59,8 +60,29 @@ class CaptureTime:
 
 
 def first_time(times: Iterable[TimeTag], zone: tzinfo) -> CaptureTime | None:
-    """Return the first of the times that is one; ``zone`` is that of wall clocks."""
-    return next((time for each in times if (time := from_tag(each, zone))), None)
+    """Return the first of the times that is one; ``zone`` is that of wall clocks.
+
+    If it is in UTC, a wall clock of the shot tells the zone of the place.
+    """
+    tags = list(times)
+    for number, tag in enumerate(tags):
+        if (found := from_tag(tag, zone)) is not None:
+            clocks = [each for each in tags[number + 1 :] if each.kind == tag.kind]
+            return (tag.is_utc and _at_place(found, clocks, zone)) or found
+    return None
+
+
+def _at_place(moment: CaptureTime, clocks: list[TimeTag], zone: tzinfo) -> CaptureTime | None:
+    """Return a moment with the wall clock of the same shot, if they differ by a zone."""
+    for each in clocks:
+        clock = None if each.is_utc else from_tag(each, zone)
+        if clock is None or clock.local is None:
+            continue
+        local = clock.local.replace(microsecond=0)
+        shift = local - moment.at.replace(tzinfo=None, microsecond=0)
+        if abs(shift) <= _MAX_OFFSET and shift % _ZONE_STEP == timedelta():
+            return CaptureTime(moment.at, local)
+    return None
 
 
 def from_tag(tag: TimeTag, zone: tzinfo) -> CaptureTime | None:

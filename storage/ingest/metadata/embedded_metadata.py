@@ -24,6 +24,7 @@ MAX_BOXES = 1_000
 _MAX_TIMES = 8
 _MAX_PLACES = 8
 _MAX_RATING = 5
+_MAX_PIXELS = 1_000_000
 _BOX_DIGITS = 5  # so that the corners differ in the database too
 
 
@@ -48,10 +49,23 @@ class TimeTag:
 
 @dataclass(frozen=True, slots=True)
 class NamedRegion:
-    """A label, and its box if it has a place: normalized corners in the upright image."""
+    """A label, and its box if it has a place: normalized corners in the upright image.
+
+    ``in_pixels``: the corners are in pixels of the upright image instead.
+    """
 
     label: str
     box: Box | None = None
+    in_pixels: bool = False
+
+    def normalized(self, width: int, height: int) -> NamedRegion:
+        """Return the region in an image of this size, without a box outside of it."""
+        if self.box is None or not self.in_pixels:
+            return self
+        x0, y0, x1, y1 = self.box
+        return NamedRegion(
+            self.label, clean_box((x0 / width, y0 / height, x1 / width, y1 / height))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +147,12 @@ def clean_names(names: Sequence[str], max_names: int) -> tuple[str, ...]:
 
 def clean_position(position: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return the position, or None; without signal receivers write (0, 0)."""
-    if position is None or position == (0, 0) or not all(map(math.isfinite, position)):
+    if position is None or position == (0, 0):
         return None
     latitude, longitude = position
-    return position if abs(latitude) <= 90 and abs(longitude) <= 180 else None
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):  # also for NaN
+        return None
+    return float(latitude), float(longitude)
 
 
 def clean_box(box: Sequence[float]) -> Box | None:
@@ -147,11 +163,25 @@ def clean_box(box: Sequence[float]) -> Box | None:
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
+def _clean_pixels(box: Box) -> Box | None:
+    x0, y0, x1, y1 = box
+    if not all(map(math.isfinite, box)):
+        return None
+    return (
+        box
+        if -_MAX_PIXELS < x0 < x1 < _MAX_PIXELS and -_MAX_PIXELS < y0 < y1 < _MAX_PIXELS
+        else None
+    )
+
+
 def _clean_boxes(boxes: Sequence[NamedRegion]) -> tuple[NamedRegion, ...]:
     cleaned: dict[NamedRegion, None] = {}
     for each in boxes[: 4 * MAX_BOXES]:
         if label := clean_text(each.label, MAX_NAME_CHARS):
-            cleaned[NamedRegion(label, clean_box(each.box) if each.box else None)] = None
+            box = each.box
+            if box is not None:
+                box = _clean_pixels(box) if each.in_pixels else clean_box(box)
+            cleaned[NamedRegion(label, box, each.in_pixels and box is not None)] = None
     return tuple(cleaned)[:MAX_BOXES]
 
 

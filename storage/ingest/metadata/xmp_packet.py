@@ -62,13 +62,16 @@ _FACE_TYPES = ("", "face", "pet")
 _XMP_START = re.compile(rb"<\?xpacket begin|<x:xmpmeta|<rdf:RDF|<\?xml")
 
 
-def read_xmp(data: bytes, orientation: int = 1) -> EmbeddedMetadata:
+def read_xmp(data: bytes, orientation: int | None = None) -> EmbeddedMetadata:
     """Return the metadata of an XMP packet or sidecar.
 
     ``orientation`` is that of the picture, in EXIF's numbers: boxes are relative to the picture as
-    stored. Raises ValueError if it is no XMP, is too large, or defines entities.
+    stored. A sidecar has its own. Raises ValueError if it is no XMP, is too large, or defines
+    entities.
     """
     properties = _Properties(_parse(data))
+    if orientation is None:
+        orientation = round(properties.number(f"{_TIFF}Orientation") or 1)
     people = [
         *_mwg_people(properties, orientation),
         *_microsoft_people(properties, orientation),

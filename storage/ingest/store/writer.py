@@ -61,6 +61,8 @@ class ExistingAsset:
     ordinal: int
     id: str
     frame_seconds: float | None
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,11 +302,14 @@ class IngestWriter:
         for asset in source.assets:
             part, number = asset.draft.part, asset.draft.part.ordinal
             id_ = stages.asset_id(id_key, self.collection.name, key, part.kind, number)
-            assets[number] = ExistingAsset(source_id, number, id_, part.frame_seconds)
+            assets[number] = ExistingAsset(
+                source_id, number, id_, part.frame_seconds, part.width, part.height
+            )
             rows.assets.append(AssetRow(id_, source_id, source.decoded, asset))
         if 0 in assets:
-            regions = source.decoded.description.regions
-            rows.annotations += [AnnotationRow(assets[0].id, region) for region in regions]
+            size = (assets[0].width, assets[0].height)
+            regions = [each.normalized(*size) for each in source.decoded.description.regions]
+            rows.annotations += [AnnotationRow(assets[0].id, each) for each in regions if each.box]
         for region in source.regions:
             if region.draft.asset in assets:
                 rows.regions.append(RegionRow(assets[region.draft.asset].id, region))

@@ -10,12 +10,12 @@ from sightline.storage.ingest.discover.caption_tables import (
     parse_caption_table,
 )
 from sightline.storage.ingest.discover.input_paths import resolve_inputs
+from sightline.storage.ingest.discover.sidecar_names import sidecars_of
 from sightline.storage.ingest.discover.sidecars import (
     Sidecar,
     merge_sidecars,
     parse_mapping,
     parse_sidecar,
-    sidecars_of,
 )
 from tests.support.discovery import discover
 

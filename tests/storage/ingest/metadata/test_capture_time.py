@@ -171,3 +171,13 @@ def test_names_of_other_systems_and_languages_have_a_time_too(name: str) -> None
 def test_a_number_after_a_day_is_not_always_a_time(name: str) -> None:
     captured = from_filename(name, UTC)
     assert captured == CaptureTime(datetime(2024, 5, 3, tzinfo=UTC), None)
+
+
+def test_a_wall_clock_tells_the_zone_of_a_time_in_utc() -> None:
+    """Google knows when a picture was taken, and the camera what the clock showed."""
+    utc = TimeTag("2024-05-03T15:22:10", is_utc=True)
+    clock = TimeTag("2024:05:03 17:22:10")
+    moment = datetime(2024, 5, 3, 15, 22, 10, tzinfo=UTC)
+    assert first_time((utc, clock), UTC) == CaptureTime(moment, datetime(2024, 5, 3, 17, 22, 10))
+    for other in (TimeTag("2020:01:01 00:00:00"), TimeTag("2024:05:03 17:22:11"), TimeTag("x")):
+        assert first_time((utc, other), UTC) == CaptureTime(moment, moment.replace(tzinfo=None))
