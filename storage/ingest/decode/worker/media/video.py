@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -62,6 +63,23 @@ def decode_video(
         raise MediaError(
             "broken", f"is not a video that can be decoded: {error.strerror}"
         ) from error
+
+
+def film_parts(
+    data: bytes, context: WorkerContext, request: messages.DecodeRequest
+) -> Iterator[messages.JobPart]:
+    """Yield the frames of the film in a motion photo; its picture has the ordinal 0.
+
+    Damage is a warning. The sound is not read.
+    """
+    file, name = io.BytesIO(data), "film.mp4"
+    try:
+        with open_media(file, name) as container:
+            length = duration_seconds(container)
+            yield from _frame_parts(container, length, context, request, first=1)
+    except (av.error.FFmpegError, MediaError) as error:
+        reason = f"the film of the motion photo is not read: {error}"
+        yield messages.PartWarning(code="motion_photo", reason=reason[:500])
 
 
 def _sound_parts(
@@ -138,8 +156,14 @@ class _FrameSelector:
 
 
 def _frame_parts(
-    container: Any, length: float, context: WorkerContext, request: messages.DecodeRequest
+    container: Any,
+    length: float,
+    context: WorkerContext,
+    request: messages.DecodeRequest,
+    *,
+    first: int = 0,
 ) -> Iterator[messages.JobPart]:
+    """Yield the selected frames; ``first`` is the ordinal of the first one."""
     limits = context.limits
     if (stream := best_stream(container, "video")) is None:
         raise MediaError("no_video", "has no video stream")
@@ -181,9 +205,9 @@ def _frame_parts(
         aspect = float(stream.sample_aspect_ratio or 1)
         image, seconds = shown_picture(frame, aspect), round(seconds, 3)
         if not request.metadata_only:
-            frame_facts = {"kind": "frame", "ordinal": count, "frame_seconds": seconds}
+            frame_facts = {"kind": "frame", "ordinal": first + count, "frame_seconds": seconds}
             yield from context.picture_parts(image, max_frames, **frame_facts)
-        yield from context.region_parts(image, request, count, start_seconds=seconds)
+        yield from context.region_parts(image, request, first + count, start_seconds=seconds)
         count += 1
     else:
         has_ended = True

@@ -52,9 +52,11 @@ def decode_picture(
         yield from _animation_parts(image, data, request, context)
     else:
         yield from _image_parts(image, data, request, context)
-    if not request.metadata_only and (film := motion_film(data)) is not None:
-        reason = f"is a motion photo; its film of {len(film):,} bytes is not read"
-        yield messages.PartWarning(code="motion_photo", reason=reason)
+        if not request.metadata_only and (film := motion_film(data)) is not None:
+            from sightline.storage.ingest.decode.worker.media.video import film_parts
+
+            seconds = _WORK_SHARE * request.work_seconds
+            yield from film_parts(film, context, request._replace(work_seconds=seconds))
     yield messages.SourceInfo("image", sha256, len(data), known.mime_type, embedded)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.pictures.motion_photo import motion_film
 from sightline.storage.ingest.ingest_options import IngestOptions
-from tests.support.media import RED, film
+from tests.support.media import GREEN, RED, film
 from tests.support.picture_files import (
     Color,
     color_at,
@@ -141,7 +141,7 @@ def test_very_many_frames_end_in_time() -> None:
 
 
 def test_the_film_in_a_motion_photo_is_found(tmp_path: Path) -> None:
-    clip = film(tmp_path / "a.mp4", [(RED, 1)]).read_bytes()
+    clip = film(tmp_path / "a.mp4", [(RED, 1), (GREEN, 1)]).read_bytes()
     still = encoded(three_colors(), "JPEG", xmp=b"<x:xmpmeta GCamera:MotionPhoto='1'/>")
     assert motion_film(still + clip) == clip
     assert motion_film(still) is None
@@ -152,6 +152,12 @@ def test_the_film_in_a_motion_photo_is_found(tmp_path: Path) -> None:
     apple = file.getvalue() + struct.pack(">I4s", 8 + len(clip), b"mpvd") + clip
     assert motion_film(apple) == clip
     assert motion_film(file.getvalue()) is None
-    parts = decode_file("a.jpg", still + clip)
-    assert [each.code for each in warnings_of(parts)] == ["motion_photo"]
-    assert [part.kind for part in images_of(parts)] == ["image"]
+    images = images_of(decode_file("a.jpg", still + clip))
+    assert [(part.kind, part.ordinal) for part in images] == [
+        ("image", 0),
+        ("frame", 1),
+        ("frame", 2),
+    ]
+    assert [part.frame_seconds for part in images] == [None, 0, pytest.approx(1, abs=0.3)]
+    broken = decode_file("a.jpg", still + clip[:40] + bytes(200))
+    assert [part.kind for part in images_of(broken)] == ["image"]
