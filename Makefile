@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+# The base has no torch; everything else is for development.
+BASE := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed-dev
 IMAGES ?=
 ARGS ?=
 
@@ -10,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-slow coverage conformance frameworks fuzz lint format docs hooks reference bench lock audit sbom clean
 
-demo: $(INSTALLED)
+demo: $(BASE)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
 # Whole files side by side, each worker with a database of its own.
@@ -73,20 +75,26 @@ $(VENV)/bin/python:
 		echo "Sightline needs Python 3.11 or newer; PYTHON=$(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(INSTALLED): requirements.lock pyproject.toml | $(VENV)/bin/python
+$(BASE): requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Rewrites the pinned versions and hashes from pyproject.toml.
+$(INSTALLED): requirements-dev.lock $(BASE)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+# Rewrites the pinned versions and hashes from pyproject.toml: those of the base, and all.
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml \
-		--output-file requirements.lock
+	$(COMPILE) --group dev --extra train pyproject.toml --output-file requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
 
 # Known vulnerabilities of the pinned versions; asks the advisory database of PyPI.
 audit: $(INSTALLED)
-	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict $(ARGS)
+	$(BIN)/pip-audit --requirement requirements-dev.lock --require-hashes --disable-pip --strict $(ARGS)
 
 # What Sightline is made of, with the hashes of every file: CycloneDX, in build/sbom.json.
 sbom: $(INSTALLED)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import tempfile
+from importlib import util
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from sightline.storage.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 LOCAL_DIR = "local-dir:"
+_TORCH_PACKAGES = ("torch", "transformers", "open_clip")
 _DIGESTS: Final = TypeAdapter(dict[str, str])
 #: Tokenizer files of a model folder. They change the vectors of texts.
 TOKENIZER_FILES = (
@@ -55,6 +57,18 @@ def download_snapshot(what: str, name: str, patterns: list[str]) -> Path:
             return Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, ValueError) as error:
         raise download_error(f"{what} {name!r}", error) from error
+
+
+def require_torch(what: str) -> None:
+    """Raise ConfigurationError that names the extra, if torch or its libraries are missing.
+
+    ``what`` is the model that needs them.
+    """
+    missing = [name for name in _TORCH_PACKAGES if util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"{what} needs {', '.join(missing)}. Run: pip install 'sightline[gpu]'"
+        )
 
 
 def load_json(file: Path) -> Any:

@@ -26,11 +26,12 @@ _TOOLS = [
 ]
 
 
-def _demo(home: Path) -> str:
+def _demo(home: Path, hidden: Path) -> str:
+    """Run the demo where the packages in ``hidden`` cannot be imported."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     done = subprocess.run(
         [_SIGHTLINE, "demo", "--once"],
-        env={**kept, "HOME": str(home), "SIGHTLINE_HTTP__PORT": "0"},
+        env={**kept, "HOME": str(home), "SIGHTLINE_HTTP__PORT": "0", "PYTHONPATH": str(hidden)},
         capture_output=True,
         text=True,
         timeout=1500,
@@ -42,8 +43,13 @@ def _demo(home: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_demo_calls_each_tool_and_can_run_again(tmp_path: Path) -> None:
-    said = _demo(tmp_path)
+def test_the_demo_calls_each_tool_without_torch_and_can_run_again(tmp_path: Path) -> None:
+    hidden, home = tmp_path / "hidden", tmp_path / "home"
+    hidden.mkdir()
+    home.mkdir()
+    for package in ("torch", "torchvision", "transformers", "open_clip"):
+        (hidden / f"{package}.py").write_text("raise ModuleNotFoundError(__name__)")
+    said = _demo(home, hidden)
     assert [tool for tool in _TOOLS if f"> {tool} " not in said] == []
     by_words = said.split("\nText query\n")[1].split("\n\n")[0]
     first = next(line for line in by_words.splitlines() if line.strip().startswith("[1]"))
@@ -54,12 +60,12 @@ def test_the_demo_calls_each_tool_and_can_run_again(tmp_path: Path) -> None:
     assert len(hits) == 3
     assert all("blue bus" in hit for hit in hits)
 
-    (page,) = tmp_path.rglob("tour.html")
+    (page,) = home.rglob("tour.html")
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page.read_text("utf-8"))
     assert len(pictures) > 20
     for each in pictures:
         Image.open(io.BytesIO(base64.b64decode(each))).verify()
 
-    again = _demo(tmp_path)
+    again = _demo(home, hidden)
     assert re.search(r"\d+ unchanged", again)
     assert " added" not in again.split("images and")[0]

@@ -8,16 +8,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 _PINNED = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+)(.*)", re.MULTILINE)
 
 
-def test_every_requirement_is_pinned_with_hashes() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_every_requirement_is_pinned_with_hashes(name: str) -> None:
+    lock = (ROOT / name).read_text(encoding="utf-8")
     entries = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n?", "", lock).strip())
     assert len(entries) > 100
     unpinned = [e for e in entries if not _PINNED.match(e) or "--hash=sha256:" not in e]
     assert unpinned == []
+
+
+def test_the_base_is_a_part_of_the_rest_and_has_no_torch() -> None:
+    base, everything = (
+        {(name, version) for name, version, _ in _PINNED.findall((ROOT / file).read_text("utf-8"))}
+        for file in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert base < everything
+    names = {name for name, _ in base}
+    assert not [n for n in names if n.startswith(("torch", "triton", "nvidia", "open-clip"))]
+    assert "transformers" not in names
 
 
 def test_the_bill_of_materials_lists_every_pinned_version(tmp_path: Path) -> None:

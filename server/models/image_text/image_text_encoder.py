@@ -18,7 +18,7 @@ from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import Batcher, BatchObserver, CachedTextEncoder
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.server.models.model_files import FingerprintCache, local_folder
+from sightline.server.models.model_files import FingerprintCache, local_folder, require_torch
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError
 from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
@@ -137,6 +137,7 @@ def load_model(
             f"encoder.engine is onnx, but {settings.model!r} has no ONNX graphs. "
             "Set encoder.engine to auto, or export the folder."
         )
+    require_torch(f"The encoder {settings.model!r}")
     # torch reads this at import. Spinning threads would starve the workers of an ingest.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with import_lock:  # takes seconds, so not before the folder is validated

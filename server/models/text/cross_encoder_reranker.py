@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
-from sightline.server.models.model_files import download_snapshot, local_folder
+from sightline.server.models.model_files import download_snapshot, local_folder, require_torch
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.import_lock import import_lock
 
@@ -91,7 +91,7 @@ def load(
             f"{str(folder)!r} is not a cross-encoder: it needs config.json and one of "
             f"{', '.join(_WEIGHTS)}. Sightline never reranks with random weights."
         )
-
+    require_torch(f"The reranker {name!r}")
     with import_lock:
         from sightline.server.models.text.transformer_models import CrossEncoderModel
 

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import Batcher, BatchObserver, CachedTextEncoder
-from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
+from sightline.server.models.model_files import (
+    FingerprintCache,
+    download_snapshot,
+    local_folder,
+    require_torch,
+)
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.import_lock import import_lock
@@ -65,7 +70,7 @@ def load(
     else:
         path = download_snapshot("passage encoder", name, _DOWNLOAD_PATTERNS)
     folder = SentenceEncoderFolder.open(path)
-
+    require_torch(f"The passage encoder {name!r}")
     with import_lock:
         from sightline.server.models.text.transformer_models import SentenceEncoderModel
 
