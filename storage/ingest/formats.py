@@ -48,6 +48,7 @@ READERS = {
     "Pillow": Reader("PIL", "pillow"),
     "pillow-heif": Reader("pillow_heif", "pillow-heif"),
     "pillow-jxl-plugin": Reader("pillow_jxl", "pillow-jxl-plugin"),
+    "resvg": Reader("resvg_py", "resvg-py"),
     "pypdfium2": Reader("pypdfium2", "pypdfium2"),
     "PyAV": Reader("av", "av"),
     "Beautiful Soup": Reader("bs4", "beautifulsoup4"),
@@ -140,6 +141,10 @@ _AVIF = rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,12}avif)"
 _HEIF = rb"....ftyp(?:hei[cxms]|hev[cxms]|m[is]f1)"
 _JXL = rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"
 _JPEG_2000 = rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "
+_SVG = (
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml(?:(?!\?>).)*\?>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*"
+    rb"(?:<!DOCTYPE\s+svg|<svg[\s>/])"
+)
 _MATROSKA = rb"\x1a\x45\xdf\xa3"
 
 #: A row comes after the row of which it is a special case by name only, such as .docx after ZIP:
@@ -161,7 +166,7 @@ FORMATS: tuple[FileFormat, ...] = (
     _picture("cursor", ".cur", "image/x-icon", "CUR", rb"\0\0\x02\0[\x01-\x40]\0"),
     _picture("PNM", ".pbm .pgm .ppm .pnm .pfm", "image/x-portable-anymap", "PPM"),
     _picture("TGA", ".tga .tpic", "image/x-tga", "TGA"),
-    _refused("SVG", ".svg .svgz", _AS_IMAGE),
+    _read("image", "SVG", ".svg", "image/svg+xml", "resvg", "svg", _SVG),
     _refused("large Photoshop document", ".psb", _AS_IMAGE, rb"8BPS\0\x02"),
     _refused("PAM", ".pam", _AS_IMAGE, rb"P7\n"),
     _refused("DICOM", ".dcm .dicom", _AS_IMAGE, rb".{128}DICM"),
@@ -187,6 +192,7 @@ FORMATS: tuple[FileFormat, ...] = (
     _read("archive", "TAR", ".tar", "application/x-tar", "Python", magic=rb".{257}ustar"),
     _refused("gzip", ".gz", _UNPACK, _GZIP),
     _read("archive", "compressed TAR", ".tar.gz .tgz", "application/gzip", "Python", magic=_GZIP),
+    _read("image", "compressed SVG", ".svgz", "image/svg+xml", "resvg", "svg", _GZIP),
     _refused("bzip2", ".bz2 .tbz .tbz2", _UNPACK, rb"BZh[1-9]1AY&SY"),
     _refused("xz", ".xz .txz", _UNPACK, rb"\xfd7zXZ\0"),
     _refused("Zstandard", ".zst .tzst", _UNPACK, rb"\x28\xb5\x2f\xfd"),

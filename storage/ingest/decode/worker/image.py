@@ -92,8 +92,9 @@ def load_upright(
     for_ocr: bool = False,
     name: str = "",
 ) -> Image.Image:
-    """Return the whole image, upright RGB; see `flatten`. Of a truncated file, what is there.
+    """Return the whole image, upright RGB; see `flatten`.
 
+    Of a truncated file, what is there.
     With ``edge`` the longer side is at most twice that, and ``for_ocr`` with `OCR_PIXELS` at most.
     Raises MediaError; on broken files decoders raise other errors too.
     """

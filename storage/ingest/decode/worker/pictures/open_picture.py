@@ -50,7 +50,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 @contextmanager
 def truncated_allowed() -> Iterator[None]:
-    """Decode what is there of a file that lacks its end; the rest is gray or transparent."""
+    """Decode what is there of a file that lacks its end; the rest is gray."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
@@ -66,6 +66,10 @@ def _too_large(max_pixels: int) -> MediaError:
 def _open(data: bytes, known: FileFormat, max_pixels: int) -> Image.Image:
     if known.name == "JPEG XL":
         return _open_jpeg_xl(data, max_pixels)
+    if known.decoder == "svg":
+        from sightline.storage.ingest.decode.worker.pictures.svg_picture import render_svg
+
+        return render_svg(data, max_pixels)
     if known.name == "HEIC":
         _register_heif()
     image = _open_with_pillow(data, known.decoder)
@@ -102,7 +106,7 @@ def _register_heif() -> None:
 
 
 def _add_coding(image: Image.Image, data: bytes) -> None:
-    """Note primaries and transfer (ITU-T H.273) of the picture, which Pillow leaves out."""
+    """Note the primaries and transfer of a picture, ITU-T H.273."""
     start = data[:_SEARCHED_BYTES]
     if image.format == "AVIF":
         at, size = start.find(_NCLX) + len(_NCLX), 2

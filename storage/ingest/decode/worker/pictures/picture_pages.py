@@ -1,4 +1,4 @@
-"""Find the pages of a TIFF, and the frames of an animation that show something new."""
+"""Find the pages of a TIFF and the frames of an animation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def tiff_pages(image: Image.Image, max_pages: int) -> list[int]:
 
 
 def is_animation(image: Image.Image) -> bool:
-    """Return whether the file has several frames. Those of HEIC and MPO are other pictures."""
+    """Return whether a file has several frames.
+
+    Those of HEIC and MPO are other pictures.
+    """
     return image.format in _ANIMATED_FORMATS and bool(getattr(image, "is_animated", False))
 
 

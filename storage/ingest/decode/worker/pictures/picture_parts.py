@@ -1,4 +1,4 @@
-"""Decode a picture file: one image, the pages of a TIFF, or the frames of an animation."""
+"""Decode a picture file: one image, or its pages or frames."""
 
 from __future__ import annotations
 

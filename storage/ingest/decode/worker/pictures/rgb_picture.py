@@ -215,7 +215,7 @@ def _on_background(flat: Image.Image, alpha: Image.Image) -> Image.Image:
 
 
 def _background(flat: Image.Image, alpha: Image.Image) -> int:
-    """Return the gray behind a transparent picture: white, unless most of it is too bright."""
+    """Return the gray behind a picture: white, unless most of it is too bright."""
     if int(np.asarray(alpha).min()) >= _OPAQUE:
         return _BACKGROUNDS[0]
     step = max(1, max(flat.size) // _SAMPLE_EDGE)
