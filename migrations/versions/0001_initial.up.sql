@@ -151,7 +151,8 @@ CREATE TABLE sightline.source (
     content_key bytea NOT NULL CHECK (length(content_key) = 32),
     name text NOT NULL,
     location text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('image', 'pdf', 'video', 'audio', 'text', 'unknown')),
+    kind text NOT NULL CHECK (
+        kind IN ('image', 'pdf', 'document', 'video', 'audio', 'text', 'unknown')),
     mime_type text,
     byte_size bigint,
     metadata jsonb NOT NULL DEFAULT '{}',

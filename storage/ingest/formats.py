@@ -30,7 +30,7 @@ FileType = Literal[
 ]
 
 # Decoded in pages or frames, for as long as these take. An unknown file can be a PDF.
-_STEPWISE_TYPES = frozenset[FileType]({"pdf", "video", "audio", "unknown"})
+_STEPWISE_TYPES = frozenset[FileType]({"pdf", "document", "video", "audio", "unknown"})
 _STEPWISE_PICTURES = frozenset({"TIFF", "GIF", "DICOM"})
 #: So many bytes at the start of a file are enough to recognize its content.
 HEAD_BYTES = 1024
@@ -52,6 +52,7 @@ READERS = {
     "pypdfium2": Reader("pypdfium2", "pypdfium2"),
     "PyAV": Reader("av", "av"),
     "Beautiful Soup": Reader("bs4", "beautifulsoup4"),
+    "defusedxml": Reader("defusedxml", "defusedxml"),
 }
 
 
@@ -121,6 +122,15 @@ def _audio(
     name: str, suffixes: str, mime_type: str, demuxer: str, magic: bytes = b""
 ) -> FileFormat:
     return _read("audio", name, suffixes, mime_type, "PyAV", demuxer, magic)
+
+
+def _document(name: str, suffixes: str, subtype: str) -> FileFormat:
+    is_office = "." in subtype
+    family = "openxmlformats-officedocument." if is_office else "oasis.opendocument."
+    # With a password, a document of Office is in a container of the old formats.
+    magic = _ZIP + rb"|" + _OLE if is_office else _ZIP
+    mime_type = f"application/vnd.{family}{subtype}"
+    return _read("document", name, suffixes, mime_type, "defusedxml", magic=magic)
 
 
 def _refused(name: str, suffixes: str, advice: str, magic: bytes = b"") -> FileFormat:
@@ -203,14 +213,14 @@ FORMATS: tuple[FileFormat, ...] = (
     _refused("comic book archive", ".cbz .cbr .cb7", "convert it to PDF", _ZIP + rb"|Rar!|7z\xbc"),
     # Documents
     _read("pdf", "PDF", ".pdf", "application/pdf", "pypdfium2", magic=rb"\s*%PDF-"),
-    _refused("Word", ".docx .docm", _AS_PDF, _ZIP),
-    _refused("PowerPoint", ".pptx .pptm", _AS_PDF, _ZIP),
-    _refused("Excel", ".xlsx .xlsm", _AS_CSV, _ZIP),
-    _refused("OpenDocument text", ".odt", _AS_PDF, _ZIP),
-    _refused("OpenDocument spreadsheet", ".ods", _AS_CSV, _ZIP),
-    _refused("OpenDocument presentation", ".odp", _AS_PDF, _ZIP),
-    _refused("OpenDocument drawing", ".odg", _AS_PDF, _ZIP),
-    _refused("EPUB", ".epub", "convert it to PDF or HTML", _ZIP),
+    _document("Word", ".docx .docm .dotx", "wordprocessingml.document"),
+    _document("PowerPoint", ".pptx .pptm .ppsx", "presentationml.presentation"),
+    _document("Excel", ".xlsx .xlsm .xltx", "spreadsheetml.sheet"),
+    _document("OpenDocument text", ".odt .ott", "text"),
+    _document("OpenDocument spreadsheet", ".ods .ots", "spreadsheet"),
+    _document("OpenDocument presentation", ".odp .otp", "presentation"),
+    _document("OpenDocument drawing", ".odg", "graphics"),
+    _read("document", "EPUB", ".epub", "application/epub+zip", "defusedxml", magic=_ZIP),
     _refused("Apple iWork", ".pages .numbers .key", _AS_PDF, _ZIP),
     _refused("drawing", ".kra .ora .sketch .procreate", _AS_IMAGE, _ZIP),
     _refused("Excel binary workbook", ".xlsb", _AS_CSV, _ZIP),

@@ -49,7 +49,7 @@ class Source:
     id: int
     name: str
     collection: str
-    kind: Literal["image", "pdf", "video", "audio", "text", "unknown"]
+    kind: Literal["image", "pdf", "document", "video", "audio", "text", "unknown"]
     ocr_engine: str | None
     transcriber: str | None
     error: str | None

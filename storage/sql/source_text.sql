@@ -7,7 +7,10 @@ WHERE id = %(source_id)s AND kind = 'pdf' AND state = 'done'
 SELECT
     source.id, source.name, collection.name AS collection, source.kind, source.ocr_engine,
     source.transcriber, source.error,
-    (SELECT max(page) FROM sightline.asset WHERE source_id = source.id) AS page_count
+    nullif(greatest(
+        (SELECT max(page) FROM sightline.asset WHERE source_id = source.id),
+        (SELECT max(coalesce(page, 0)) FROM sightline.passage WHERE source_id = source.id)
+    ), 0) AS page_count
 FROM sightline.source
 JOIN sightline.collection ON collection.id = source.collection_id
 WHERE source.id = %(id)s
@@ -17,7 +20,10 @@ WHERE source.id = %(id)s
 SELECT
     source.id, source.name, collection.name AS collection, source.kind, source.ocr_engine,
     source.transcriber, source.error,
-    (SELECT max(page) FROM sightline.asset WHERE source_id = source.id) AS page_count
+    nullif(greatest(
+        (SELECT max(page) FROM sightline.asset WHERE source_id = source.id),
+        (SELECT max(coalesce(page, 0)) FROM sightline.passage WHERE source_id = source.id)
+    ), 0) AS page_count
 FROM sightline.source
 JOIN sightline.collection ON collection.id = source.collection_id
 WHERE (%(collection)s::text IS NULL OR collection.name = %(collection)s)

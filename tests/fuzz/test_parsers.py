@@ -19,8 +19,9 @@ from sightline.server.models.vision_language.response_parser import (
     parse_models,
 )
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
+from sightline.storage.ingest.decode.worker.documents.web_page import extract_visible_text
 from sightline.storage.ingest.decode.worker.media.subtitles import join_sentences, parse_subtitles
-from sightline.storage.ingest.decode.worker.text_files import extract_visible_text, parse_rows
+from sightline.storage.ingest.decode.worker.text_files import parse_rows
 from sightline.storage.ingest.discover.caption_tables import parse_caption_table
 from sightline.storage.ingest.discover.sidecars import parse_mapping, parse_sidecar
 from sightline.storage.ingest.metadata.capture_time import from_filename, from_tag, from_text

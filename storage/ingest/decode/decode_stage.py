@@ -39,6 +39,7 @@ from sightline.storage.types import Reading
 
 # Errors after which a worker that was running OCR is gone.
 _WORKER_LOST = ("timeout", "crashed", "out_of_memory")
+_MAX_PAGE = 1_000_000
 _MAX_OCR_FAILURES = 3  # per source; after each one the whole source is decoded again
 
 
@@ -162,9 +163,9 @@ class _DecodeAttempt:
 
     def __post_init__(self) -> None:
         size = self._source.hashed.byte_size or 0
-        self._output = OutputBudget(self._stage.options, size)
         name, longest = self._source.hashed.file.name, self._stage.options.max_video_seconds
         self._speech = SourceSpeech(self._stage.speech, name, longest)
+        self._output = OutputBudget(self._stage.options, size, name)
         step = self._stage.options.file_timeout_seconds
         total = self._work_seconds
         if is_stepwise(self._source.hashed.file.name):
@@ -299,7 +300,8 @@ class _DecodeAttempt:
         )
 
     async def _add_image(self, part: messages.ImagePart) -> None:
-        if (part.content is None) != (part.kind == "image"):
+        # A picture inside of a document has its own content, as pages and frames have.
+        if part.content is None and part.kind != "image":
             raise messages.ProtocolError(f"wrong content for a part of kind {part.kind!r}")
         self._require(room=self._output.take_picture(part.content, part.thumbnail))
         content_sha256 = None
@@ -382,13 +384,20 @@ class _DecodeAttempt:
             self._require(
                 room=self._output.take_passage(each.text)
                 and len(each.text) <= options.max_passage_chars
+                and (each.page is None or 1 <= each.page <= _MAX_PAGE)
             )
             seconds = each.seconds
             if seconds is not None:
                 seconds = (max(0.0, seconds[0]), max(0.0, seconds[1]))
             number = len(self._passages)
             passage = stages.PassageDraft(
-                part.kind, number, each.text, seconds=seconds, chars=each.chars
+                part.kind,
+                number,
+                each.text,
+                asset=each.asset,
+                page=each.page,
+                seconds=seconds,
+                chars=each.chars,
             )
             self._passages.append(passage)
 

@@ -7,19 +7,25 @@ each row repeats. The worker keeps the limits, and the parent checks that it did
 from __future__ import annotations
 
 from sightline.storage.ingest.decode.worker.image import MAX_TILES
+from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 # What a line of text counts besides its characters: it is a row with a box.
 _BOX_CHARS = 32
+_PACKED_RATIO = 10
 
 
 class OutputBudget:
-    """What a file of ``size`` bytes may still become: text, pictures and tiles."""
+    """What a file of ``size`` bytes may still become: text, pictures and tiles.
 
-    def __init__(self, options: IngestOptions, size: int) -> None:
+    The text of a document is packed, so one may have more of it.
+    """
+
+    def __init__(self, options: IngestOptions, size: int, name: str = "") -> None:
+        is_packed = file_type_of(name) == "document"
         self.max_images = self._images = max(options.max_pages, options.max_video_frames)
         self._tiles = MAX_TILES * self._images
-        self.chars_left = options.max_text_chars(size)
+        self.chars_left = options.max_text_chars(size * _PACKED_RATIO if is_packed else size)
         self.max_picture_bytes = self.picture_bytes_left = options.max_picture_bytes(size)
 
     def take_passage(self, text: str) -> bool:

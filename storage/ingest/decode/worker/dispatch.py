@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -27,7 +28,6 @@ from sightline.storage.ingest.decode.worker.open_file import (
 )
 from sightline.storage.ingest.decode.worker.pictures.picture_parts import decode_picture
 from sightline.storage.ingest.decode.worker.text_files import (
-    extract_visible_text,
     parse_rows,
 )
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
@@ -42,6 +42,8 @@ from sightline.storage.ingest.formats import (
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.metadata.video_tags import read_video_tags
 from sightline.storage.ingest.plain_text.text_encoding import decode_text
+
+_WEB_PAGES = ("HTML", "XHTML")
 
 
 def run_request(request: messages.Request, context: WorkerContext) -> Iterator[messages.JobPart]:
@@ -172,8 +174,10 @@ def _decode_file(
         if stamp != request.stamp:
             sha256 = hashlib.sha256(data).hexdigest()
     size = len(data)
-    context.begin_source(size)
-    if known.kind in ("text", "rows", "subtitles"):
+    context.begin_source(size, request.name)
+    if known.kind == "document" or known.name in _WEB_PAGES:
+        yield from _document_parts(data, sha256, known, request, context)
+    elif known.kind in ("text", "rows", "subtitles"):
         if not request.metadata_only:
             yield from _text_parts(data, request.name, context)
         yield messages.SourceInfo("text", sha256, size, known.mime_type)
@@ -184,6 +188,35 @@ def _decode_file(
         yield messages.SourceInfo("pdf", sha256, size, known.mime_type)
     else:
         yield from decode_picture(data, sha256, known, request, context)
+
+
+def _document_parts(
+    data: bytes,
+    sha256: str,
+    known: FileFormat,
+    request: messages.DecodeRequest,
+    context: WorkerContext,
+) -> Iterator[messages.JobPart]:
+    from sightline.storage.ingest.decode.worker.documents.document_parts import document_parts
+    from sightline.storage.ingest.decode.worker.documents.read_document import read_document
+    from sightline.storage.ingest.decode.worker.documents.web_page import read_web_page
+
+    if known.kind == "document":
+        document = read_document(data, context.limits)
+    else:
+        text, _, warning = decode_text(data, context.limits.max_text_bytes)
+        if warning is not None:
+            yield messages.PartWarning("encoding_guessed", warning)
+        document = read_web_page(text)
+    has_pictures = False
+    for part in document_parts(document, context, request):
+        has_pictures = has_pictures or isinstance(part, messages.ImagePart)
+        yield part
+    # A page without pictures is a text: nothing of it can be viewed or read by OCR.
+    kind: Literal["document", "text"] = "text"
+    if known.kind == "document" or has_pictures or request.metadata_only:
+        kind = "document"
+    yield messages.SourceInfo(kind, sha256, len(data), known.mime_type, document.embedded)
 
 
 def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.JobPart]:
@@ -204,8 +237,6 @@ def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[mess
     else:
         from sightline.storage.ingest.decode.worker.passages import split_text
 
-        if suffix in (".html", ".htm", ".xhtml"):
-            text = extract_visible_text(text)
         sizes = (limits.chunk_tokens, limits.chunk_overlap_tokens, limits.max_passage_chars)
         yield from context.passage_parts("chunk", split_text(text, *sizes))
 

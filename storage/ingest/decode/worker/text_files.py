@@ -1,82 +1,20 @@
-"""Read text files: the visible text of HTML, and the rows of tables."""
+"""Read the rows of tables of text: CSV, TSV, JSON and JSON Lines."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.worker_protocol import TextPassage
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 from sightline.storage.ingest.plain_text.csv_dialect import sniff_dialect
 
-if TYPE_CHECKING:
-    from bs4.element import Tag
-
-_INVISIBLE = ("script", "style", "template", "noscript", "head", "svg", "math", "iframe", "object")
-_BLOCKS = re.compile(
-    r"^(?:address|article|aside|blockquote|body|br|dd|div|dl|dt|fieldset|figcaption|figure|footer|"
-    r"form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|tbody|td|th|thead|tr|ul)$"
-)
-_MAX_DEPTH = 400
 _MAX_ROW_CHARS = 8000
 _MAX_NAME_CHARS = 100  # of a column, because each row repeats it
-
-
-def extract_visible_text(html: str) -> str:
-    """Return the title and the visible text, one block or cell per line.
-
-    Raises MediaError: ``empty``, and ``broken`` for markup that is nested too deeply.
-    """
-    from bs4 import BeautifulSoup
-    from bs4.builder import ParserRejectedMarkup
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # such as "looks like a file name"
-            page = BeautifulSoup(html, "html.parser")
-        title = page.title.get_text(" ", strip=True) if page.title else ""
-        pieces: list[str] = [title, "\n"]
-        _collect_text(page, pieces, 0)
-    except RecursionError:
-        raise MediaError("broken", "is nested too deeply") from None
-    except ParserRejectedMarkup as error:
-        raise MediaError("broken", f"cannot be parsed: {error}") from error
-    lines = (" ".join(line.split()) for line in "".join(pieces).split("\n"))
-    text = "\n".join(line for line in lines if line)
-    if not text:
-        raise MediaError("empty", "contains no visible text")
-    return text
-
-
-def _collect_text(tag: Tag, pieces: list[str], depth: int) -> None:
-    from bs4.element import Comment, Doctype, NavigableString, ProcessingInstruction, Tag
-
-    if depth > _MAX_DEPTH:
-        raise RecursionError
-    for child in tag.children:
-        if isinstance(child, Tag):
-            if child.name in _INVISIBLE or _is_hidden(child):
-                continue
-            edge = "\n" if _BLOCKS.match(child.name) else ""
-            pieces.append(edge)
-            _collect_text(child, pieces, depth + 1)
-            pieces.append(edge)
-        elif isinstance(child, NavigableString) and not isinstance(
-            child, Comment | Doctype | ProcessingInstruction
-        ):
-            pieces.append(re.sub(r"\s+", " ", child))
-
-
-def _is_hidden(tag: Tag) -> bool:
-    style = str(tag.get("style", "")).replace(" ", "").lower()
-    return tag.has_attr("hidden") or "display:none" in style or "visibility:hidden" in style
 
 
 def parse_rows(text: str, suffix: str, max_rows: int) -> Iterator[TextPassage]:

@@ -79,9 +79,9 @@ class WorkerContext:
     def __post_init__(self) -> None:
         self.begin_source(0)
 
-    def begin_source(self, size: int) -> None:
+    def begin_source(self, size: int, name: str = "") -> None:
         """Start to count what a file of ``size`` bytes becomes."""
-        self.output = OutputBudget(self.limits, size)
+        self.output = OutputBudget(self.limits, size, name)
 
     def report_alive(self) -> None:
         """Tell the parent every few seconds that a long step makes progress."""

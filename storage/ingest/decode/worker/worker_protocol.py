@@ -246,17 +246,22 @@ class TextLines(NamedTuple):
 
 
 class TextPassage(NamedTuple):
-    """One row, subtitle or chunk: a range of characters, or of seconds."""
+    """One row, subtitle, note or chunk: a range of characters, or of seconds.
+
+    ``page`` is the number of a slide or sheet; ``asset`` the ordinal of the picture described.
+    """
 
     text: str
     chars: tuple[int, int] | None = None
     seconds: tuple[float, float] | None = None
+    page: int | None = None
+    asset: int | None = None
 
 
 class TextPassages(NamedTuple):
-    """Some of the rows of a table, of subtitles, or of the chunks of a text."""
+    """Some of the rows of a table, of subtitles, or of the chunks or notes of a text."""
 
-    kind: Literal["row", "subtitle", "chunk"]
+    kind: Literal["row", "subtitle", "chunk", "note"]
     passages: list[TextPassage]
 
 
@@ -298,7 +303,7 @@ class SoundPart(NamedTuple):
 class SourceInfo(NamedTuple):
     """Facts about a whole source; the last part of a decode job."""
 
-    kind: Literal["image", "text", "pdf", "video", "audio"]
+    kind: Literal["image", "text", "pdf", "document", "video", "audio"]
     sha256: str
     size: int
     mime_type: str | None

@@ -171,7 +171,7 @@ async def test_rows_of_tables_are_passages_with_their_offsets(bench: Bench, albu
 async def test_broken_documents_are_failures_with_a_code(bench: Bench, album: Path) -> None:
     (album / "a.jsonl").write_text('{"x": 1}\n{"x"')
     (album / "b.csv").write_text("a,b\n")
-    (album / "c.html").write_text("<p>" * 3000 + "deep")
+    (album / "c.html").write_text("<div>" * 3000 + "deep")
     (album / "d.html").write_text("<script>only()</script>")
     (album / "e.csv").write_text("a\n1\n2\n3\n")
     await bench.ingest("album", max_rows=2)

@@ -1,0 +1,1 @@
+"""Read office documents, books and web pages in a worker."""
