@@ -679,7 +679,7 @@ SELECT
 FROM sightline.source AS s
 JOIN sightline.collection AS c ON c.id = s.collection_id;
 COMMENT ON VIEW analytics.sources IS 'Ingested files and URLs, and those that failed.';
-COMMENT ON COLUMN analytics.sources.kind IS 'image, pdf, video, audio, text or unknown.';
+COMMENT ON COLUMN analytics.sources.kind IS 'image, pdf, document, video, audio, text or unknown.';
 COMMENT ON COLUMN analytics.sources.state IS 'done or failed; error gives the reason.';
 
 CREATE VIEW analytics.passages AS

@@ -213,6 +213,7 @@ FORMATS: tuple[FileFormat, ...] = (
     _refused("comic book archive", ".cbz .cbr .cb7", "convert it to PDF", _ZIP + rb"|Rar!|7z\xbc"),
     # Documents
     _read("pdf", "PDF", ".pdf", "application/pdf", "pypdfium2", magic=rb"\s*%PDF-"),
+    _refused("Microsoft Office 97-2003", "", "save it in the current format or as PDF", _OLE),
     _document("Word", ".docx .docm .dotx", "wordprocessingml.document"),
     _document("PowerPoint", ".pptx .pptm .ppsx", "presentationml.presentation"),
     _document("Excel", ".xlsx .xlsm .xltx", "spreadsheetml.sheet"),
@@ -225,7 +226,6 @@ FORMATS: tuple[FileFormat, ...] = (
     _refused("drawing", ".kra .ora .sketch .procreate", _AS_IMAGE, _ZIP),
     _refused("Excel binary workbook", ".xlsb", _AS_CSV, _ZIP),
     _refused("XPS", ".xps .oxps", "convert it to PDF", _ZIP),
-    _refused("Microsoft Office 97-2003", "", "save it in the current format or as PDF", _OLE),
     _refused("Word 97-2003", ".doc .dot", "save it as .docx or PDF", _OLE),
     _refused("Excel 97-2003", ".xls", "save it as .xlsx or CSV", _OLE),
     _refused("PowerPoint 97-2003", ".ppt .pps", "save it as .pptx or PDF", _OLE),

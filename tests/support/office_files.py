@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -58,6 +58,12 @@ def saved(document: Any) -> bytes:
     return file.getvalue()
 
 
+def _fill(table: Any, rows: Sequence[Sequence[str]]) -> None:
+    for row, texts in zip(table.rows, rows, strict=True):
+        for cell, text in zip(row.cells, texts, strict=True):
+            cell.text = text
+
+
 def word_file() -> bytes:
     """Return a document with headings, a list, a table, a comment and a picture."""
     document = docx.Document()
@@ -71,11 +77,7 @@ def word_file() -> bytes:
     document.add_paragraph("align the holes", style="List Number")
     document.add_paragraph("tighten the screws", style="List Number")
     table = document.add_table(rows=3, cols=2)
-    for row, cells in zip(
-        table.rows, (("part", "price"), ("shackle", "3,50 €"), ("bolt", "1 €")), strict=False
-    ):
-        for cell, text in zip(row.cells, cells, strict=False):
-            cell.text = text
+    _fill(table, [("part", "price"), ("shackle", "3,50 €"), ("bolt", "1 €")])
     document.add_heading("Drawing", 1)
     document.add_paragraph("The drawing shows the relay.")
     document.add_picture(io.BytesIO(chart()), width=docx.shared.Cm(5))
@@ -102,11 +104,7 @@ def slides_file() -> bytes:
     picture = second.shapes.add_picture(io.BytesIO(chart("navy")), 0, 0, pptx.util.Cm(5))
     picture._element.nvPicPr.cNvPr.set("descr", "share by region")
     frame = second.shapes.add_table(3, 2, 0, 0, pptx.util.Cm(8), pptx.util.Cm(3))
-    for row, cells in zip(
-        frame.table.rows, (("region", "share"), ("north", "40"), ("south", "60")), strict=False
-    ):
-        for cell, text in zip(row.cells, cells, strict=False):
-            cell.text = text
+    _fill(frame.table, [("region", "share"), ("north", "40"), ("south", "60")])
     return saved(deck)
 
 

@@ -243,7 +243,7 @@ async def test_bad_files_are_recorded_with_their_reason_and_stop_nothing(
     assert await bench.failures() == {
         "album/empty.jpg": "empty",
         "album/text.png": "not_an_image",
-        "album/letter.docx": "unsupported",
+        "album/letter.docx": "broken",
         "album/bomb.png": "too_many_pixels",
         "album/large.bmp": "too_large",
         "album/binary.txt": "not_text",

@@ -1,4 +1,4 @@
-"""The blocks of a document in reading order: headings, text, rows, notes and pictures."""
+"""The blocks of a document in reading order: text, rows, notes, pictures."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ class Document(NamedTuple):
 def table_blocks(
     rows: Iterable[Sequence[str]], page: int | None = None, lead: str = ""
 ) -> Iterator[Block]:
-    """Yield the rows of a table as ``column: value``; ``lead`` is the first line of each.
+    """Yield the rows of a table as ``column: value``.
 
+    ``lead`` is the first line of each.
     Rows above the header are text. A table of one column or one row is layout, and text.
     """
     waiting = iter(row for row in rows if any(cell.strip() for cell in row))
@@ -78,7 +79,7 @@ def table_blocks(
 
 
 def row_text(columns: Sequence[str], cells: Sequence[str], lead: str = "") -> str:
-    """Return a row as lines of ``column: value``; without columns, the cells on one line."""
+    """Return a row as lines of ``column: value``, without columns on one line."""
     if not columns:
         text = " | ".join(cell.strip() for cell in cells if cell.strip())
         return f"{lead}\n{text}"[:MAX_ROW_CHARS] if lead else text[:MAX_ROW_CHARS]

@@ -162,7 +162,7 @@ class _DocumentWriter:
         self._frame, self._frame_chars = [], 0
 
     def _add_picture(self, block: Block) -> Iterator[messages.JobPart]:
-        """Yield a picture with its text; one that was there before only in its first place."""
+        """Yield a picture with its text, the first time that it is in the document."""
         key = block.name
         if key in self._pictures or self.is_full or block.picture is None:
             if key not in self._pictures and block.text:

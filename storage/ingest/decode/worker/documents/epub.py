@@ -23,7 +23,7 @@ _CHAPTER_TYPES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xm
 
 
 def read_epub(package: Package, max_text_bytes: int) -> Document:
-    """Return a book. Raises MediaError ``encrypted`` for one with DRM, ``broken`` and others."""
+    """Return a book. Raises MediaError, such as ``encrypted`` for one with DRM."""
     container = package.xml("META-INF/container.xml")
     root_file = next(descendants(container, "rootfile"), None)
     path = (attribute(root_file, "full-path") or "") if root_file is not None else ""

@@ -13,7 +13,7 @@ _SEPARATORS = re.compile(r"[,;]")
 
 
 def read_properties(package: Package) -> EmbeddedMetadata:
-    """Return the properties of an Office or OpenDocument file; broken ones are left out."""
+    """Return the properties of a document; broken ones are left out."""
     name = next(iter(package.related("", "core-properties")), "docProps/core.xml")
     for part in (name, "meta.xml"):
         if package.has(part):

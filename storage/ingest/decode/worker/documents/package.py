@@ -98,7 +98,7 @@ def resolve(folder: str, target: str) -> str:
 
 
 def parse_xml(data: bytes) -> Element:
-    """Return the root of XML without entities. Raises MediaError for broken or hostile XML."""
+    """Return the root of XML without entities. Raises MediaError for other XML."""
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
@@ -113,7 +113,7 @@ def parse_xml(data: bytes) -> Element:
 
 
 def check_depth(root: Element) -> None:
-    """Raise MediaError for elements nested so deeply that a walk would overflow the stack."""
+    """Raise MediaError for elements nested so deeply that a walk would fail."""
     level: list[Element] = [root]
     for _ in range(_MAX_DEPTH):
         level = [child for each in level for child in each]

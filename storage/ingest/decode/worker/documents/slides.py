@@ -1,4 +1,4 @@
-"""Read PowerPoint presentations: slides in order, tables, notes, comments and pictures."""
+"""Read PowerPoint presentations: slides in order, notes and pictures."""
 
 from __future__ import annotations
 

@@ -259,20 +259,20 @@ class WordReader:
 def picture_block(
     package: Package, relations: dict[str, tuple[str, str]], target: str | None, text: str
 ) -> Block:
-    """Return the block of a picture; one that is not inside of the document has no bytes."""
+    """Return the block of a picture; one outside of the document has no bytes."""
     name = relations.get(target or "", ("", ""))[1]
     load = partial(package.read, name) if package.has(name) else None
     return Block("picture", text, name=name or f"missing {target}", picture=load)
 
 
 def alternative_text(properties: Element) -> str:
-    """Return the alternative text that an author gave a picture, None for its file name."""
+    """Return the alternative text that an author gave a picture."""
     text = attribute(properties, "descr") or attribute(properties, "title") or ""
     return " ".join(text.split())
 
 
 def descendants_until(element: Element, name: str, boundary: str) -> Iterator[Element]:
-    """Yield the elements of a name below an element, without those inside of a ``boundary``."""
+    """Yield elements below, without those inside of a ``boundary``."""
     for each in element:
         found = local_name(each)
         if found == name:

@@ -92,8 +92,8 @@ def test_cells_are_read_as_they_are_shown() -> None:
         (
             "row",
             (
-                "Sheet: Orders\ndate: 2024-05-03\ncustomer: Müller\namount: 1,299.00 €\nshare: 12.5%\n"
-                "paid: TRUE"
+                "Sheet: Orders\ndate: 2024-05-03\ncustomer: Müller\namount: 1,299.00 €\n"
+                "share: 12.5%\npaid: TRUE"
             ),
             1,
         ),
