@@ -8,7 +8,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sightline.storage.ingest.metadata.embedded_metadata import EmbeddedMetadata, TimeKind, TimeTag
+from sightline.storage.ingest.metadata.embedded_metadata import (
+    MAX_DESCRIPTION_CHARS,
+    EmbeddedMetadata,
+    TimeKind,
+    TimeTag,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +30,7 @@ _SHOT_TIMES: tuple[tuple[TimeKind, tuple[int, int, int]], ...] = (
 )
 _MODIFIED_OFFSET, _MODIFIED_FRACTION = 0x9010, 0x9290
 _TIME = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_MAX_TEXT_BYTES = 4 * MAX_DESCRIPTION_CHARS
 _MAX_ZONE_MINUTES, _ZONE_STEP_MINUTES = 14 * 60, 15
 _MAX_CLOCK_ERROR_MINUTES = 5
 # What cameras write into the description of every picture.
@@ -175,7 +181,7 @@ def _text(value: Any) -> str | None:
         value = value.decode("latin-1")
     if not isinstance(value, str):
         return None
-    value = value.split("\0", 1)[0].strip()
+    value = value[:_MAX_TEXT_BYTES].split("\0", 1)[0].strip()
     try:
         return value.encode("latin-1").decode("utf-8") or None
     except UnicodeError:
@@ -185,17 +191,17 @@ def _text(value: Any) -> str | None:
 def _wide_text(value: Any) -> str | None:
     """Return the text of a tag of Windows, in UTF-16."""
     if isinstance(value, tuple):
-        value = bytes(each & 0xFF for each in value if isinstance(each, int))
+        value = bytes(each & 0xFF for each in value[:_MAX_TEXT_BYTES] if isinstance(each, int))
     if not isinstance(value, bytes):
         return _text(value)
-    return value.decode("utf-16-le", "replace").split("\0", 1)[0].strip() or None
+    return value[:_MAX_TEXT_BYTES].decode("utf-16-le", "replace").split("\0", 1)[0].strip() or None
 
 
 def _user_comment(value: Any, endian: str) -> str | None:
     """Return the user's comment: 8 bytes that name its encoding, then the text."""
     if not isinstance(value, bytes):
         return _text(value)
-    code, text = value[:8], value[8:]
+    code, text = value[:8], value[8:_MAX_TEXT_BYTES]
     if code == b"UNICODE\0":
         return _utf16(text, endian)
     if code == b"JIS\0\0\0\0\0":

@@ -25,7 +25,15 @@ _MAX_TEXTS = 200
 _ORIENTATION = 0x0112
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JXL_SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
-_JXL_CODESTREAM = b"\xff\x0a"
+_JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
+_XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
+_EXIF_RESOURCE, _XMP_RESOURCE = 1058, 1060
+_UUIDS = {
+    b"JpgTiffExif->JP2": b"Exif",
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): b"xml ",
+    bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"): b"IPTC",
+}
 _XMP_KEYWORDS = ("XML:com.adobe.xmp", "xmp")
 _GIF_XMP = b"XMP DataXMP"
 # Text chunks of PNG that describe the picture; "parameters" is the prompt of an image generator.
@@ -47,18 +55,13 @@ def read_picture_metadata(data: bytes, open_image: Callable[[], Image.Image]) ->
 
     XMP wins over IPTC and that over EXIF, except for times, which cameras write into EXIF. All
     keywords are kept.
-    ``open_image`` parses the header of formats other than PNG and JPEG XL.
+    ``open_image`` parses the header of formats that this module does not know.
     """
     try:
-        if data.startswith(_PNG_SIGNATURE):
-            blocks = _png_blocks(data)
-        elif data.startswith((_JXL_SIGNATURE, _JXL_CODESTREAM)):
-            blocks = _jxl_blocks(data)
-        else:
+        blocks = _own_blocks(data)
+        if blocks is None:
             blocks = _pillow_blocks(open_image())
-            if data.startswith(b"GIF8"):
-                blocks.xmp = _gif_xmp(data)
-    except (MediaError, OSError):
+    except MediaError:
         raise
     except Exception:  # noqa: BLE001 - Pillow raises anything on hostile files
         return NO_METADATA
@@ -71,7 +74,7 @@ def read_picture_metadata(data: bytes, open_image: Callable[[], Image.Image]) ->
 
 def _read_exif(block: bytes) -> tuple[EmbeddedMetadata, int]:
     """Return the metadata of an EXIF block, and the orientation."""
-    if not block or len(block) > _MAX_EXIF_BYTES:
+    if not block:
         return NO_METADATA, 1
     try:
         exif = Image.Exif()
@@ -103,22 +106,47 @@ def _read_texts(texts: dict[str, str]) -> EmbeddedMetadata:
     )
 
 
+def _own_blocks(data: bytes) -> _Blocks | None:
+    """Return the blocks of formats of which Pillow reads too little; None for others."""
+    if data.startswith(_PNG_SIGNATURE):
+        return _png_blocks(data)
+    if data.startswith((_JXL_SIGNATURE, _JP2_SIGNATURE)):
+        return _box_blocks(data)
+    if data.startswith(_TIFF_SIGNATURES):
+        return _tiff_blocks(data)
+    if data.startswith(b"GIF8"):
+        return _Blocks(xmp=_gif_xmp(data))
+    return None
+
+
 def _pillow_blocks(image: Image.Image) -> _Blocks:
     blocks = _Blocks()
     info = image.info
     if isinstance(exif := info.get("exif"), bytes):
         blocks.exif = exif
-    elif image.format == "TIFF":
-        blocks.exif = image.getexif().tobytes()
     xmp = info.get("xmp", b"")
     blocks.xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
     resources = info.get("photoshop")
-    if isinstance(resources, dict):
-        blocks.iptc = bytes(resources.get(RESOURCE, b""))
-    elif image.format == "TIFF":
-        tags = getattr(image, "tag_v2", {})
-        blocks.iptc = _tiff_bytes(tags.get(33723)) or find_iptc(_tiff_bytes(tags.get(34377)))
+    if not isinstance(resources, dict):  # of a file of Photoshop: (signature, number, name, data)
+        resources = {}
+        for each in getattr(image, "resources", ()):
+            number, content = each[-3], each[-1]
+            resources[number] = content
+    blocks.iptc = bytes(resources.get(RESOURCE, b""))
+    blocks.exif = blocks.exif or bytes(resources.get(_EXIF_RESOURCE, b""))
+    blocks.xmp = blocks.xmp or bytes(resources.get(_XMP_RESOURCE, b""))
     return blocks
+
+
+def _tiff_blocks(data: bytes) -> _Blocks:
+    """Read the first directory of a TIFF or of a camera's raw file."""
+    tags = Image.Exif()
+    tags.load(data)
+    return _Blocks(
+        exif=data,
+        xmp=_tiff_bytes(tags.get(_XMP_TAG)),
+        iptc=_tiff_bytes(tags.get(_IPTC_TAG)) or find_iptc(_tiff_bytes(tags.get(_PHOTOSHOP_TAG))),
+    )
 
 
 def _tiff_bytes(value: object) -> bytes:
@@ -185,16 +213,36 @@ def _raw_profile(text: bytes) -> bytes:
         return b""
 
 
-def _jxl_blocks(data: bytes) -> _Blocks:
-    """Read the boxes of JPEG XL; compressed ones are left out."""
+def _box_blocks(data: bytes) -> _Blocks:
+    """Read the boxes of JPEG XL and JPEG 2000."""
     blocks = _Blocks()
     for kind, start, end in _boxes(data):
-        if kind == b"Exif" and end - start > 4:
-            skipped = int.from_bytes(data[start : start + 4], "big")
-            blocks.exif = data[start + 4 + skipped : end]
+        content = data[start:end] if kind in (b"Exif", b"xml ", b"uuid", b"brob") else b""
+        if kind == b"brob":
+            kind, content = content[:4], _decompress(content[4:])  # noqa: PLW2901
+        if kind == b"uuid":
+            kind, content = _UUIDS.get(content[:16], b""), content[16:]  # noqa: PLW2901
+        if kind == b"Exif" and not content.startswith(_TIFF_SIGNATURES):
+            content = content[4 + int.from_bytes(content[:4], "big") :]
+        if kind == b"Exif":
+            blocks.exif = content
         elif kind == b"xml ":
-            blocks.xmp = data[start:end]
+            blocks.xmp = content
+        elif kind == b"IPTC":
+            blocks.iptc = content
     return blocks
+
+
+def _decompress(data: bytes) -> bytes:
+    """Return the start of Brotli data; nothing if it is broken."""
+    try:
+        import brotli
+    except ModuleNotFoundError:  # comes with py7zr on CPython
+        return b""
+    try:
+        return bytes(brotli.Decompressor().process(data, output_buffer_limit=MAX_XMP_BYTES))
+    except brotli.error:
+        return b""
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -206,7 +254,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if size == 1:
             size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
         end = place + size if size else len(data)
-        if len(kind) < 4 or end <= start or data[:2] == _JXL_CODESTREAM:
+        if len(kind) < 4 or end <= start:
             return
         yield kind, start, min(end, len(data))
         place = end

@@ -3,6 +3,7 @@ import math
 import zlib
 from pathlib import Path
 
+import brotli
 import pytest
 from PIL import Image
 
@@ -130,6 +131,7 @@ PACKET = xmp(
     + face("Ada", 0.5, 0.25, 0.2, 0.1),
 )
 ADA = (0.4, 0.2, 0.6, 0.3)
+PACKET_PLACE = pytest.approx((35.00833, 135.76667), abs=1e-4)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -147,15 +149,55 @@ def test_xmp_is_read_from_each_format(form: str) -> None:
     assert found.keywords == ("door", "things", "lamp")
     assert found.people == (NamedRegion("Ada", ADA), NamedRegion("Grace"))
     assert found.place == ("Kyoto",)
-    assert found.position == pytest.approx((35.00833, 135.76667), abs=1e-4)
+    assert found.position == PACKET_PLACE
 
 
-def test_xmp_is_read_from_gif_and_jpeg_xl() -> None:
+EXIF = exif_tags({MAKE: "Canon"}, None, gps_tags(35.0, 135.0))
+JXL, JP2 = b"\0\0\0\x0cJXL \r\n\x87\n", b"\0\0\0\x0cjP  \r\n\x87\n"
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return (len(content) + 8).to_bytes(4, "big") + kind + content
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        JXL + box(b"Exif", bytes(4) + EXIF[6:]) + box(b"xml ", PACKET),
+        JXL + box(b"Exif", EXIF[6:]) + box(b"brob", b"xml " + brotli.compress(PACKET)),
+        JP2 + box(b"uuid", b"JpgTiffExif->JP2" + EXIF[6:]) + box(b"uuid", XMP_UUID + PACKET),
+    ],
+    ids=["JPEG XL", "JPEG XL by other writers, compressed", "JPEG 2000"],
+)
+def test_boxes_of_jpeg_xl_and_jpeg_2000_are_read(data: bytes) -> None:
+    found = read(data)
+    assert (found.title, found.camera, found.position) == ("A door", "Canon", PACKET_PLACE)
+
+
+def test_a_brotli_bomb_is_cut() -> None:
+    bomb = box(b"brob", b"xml " + brotli.compress(bytes(200_000_000), quality=1))
+    assert read(JXL + bomb) == NO_METADATA
+
+
+def test_exif_of_tiff_and_of_raw_files_is_read() -> None:
+    """Camera raw files are TIFFs of another kind."""
+    for data in (encoded(picture(1), "TIFF", exif=EXIF), EXIF[6:] + b"pixels of a camera"):
+        assert read(data).camera == "Canon"
+
+
+def test_resources_of_photoshop_are_read() -> None:
+    resource = b"8BIM" + (1060).to_bytes(2, "big") + b"\0\0"
+    resource += len(PACKET).to_bytes(4, "big") + PACKET + bytes(len(PACKET) % 2)
+    head = b"8BPS\0\1" + bytes(6) + b"\0\3" + (8).to_bytes(4, "big") * 2 + b"\0\x08\0\3"
+    psd = head + bytes(4) + len(resource).to_bytes(4, "big") + resource + bytes(4) + bytes(300)
+    assert read(psd).title == "A door"
+
+
+def test_xmp_is_read_from_gif() -> None:
     gif = encoded(picture(1), "GIF")
     block = b"!\xff\x0bXMP DataXMP" + PACKET + b"\1" + bytes(range(255, -1, -1)) + b"\0"
     assert read(gif[:-1] + block + b";").title == "A door"
-    box = (len(PACKET) + 8).to_bytes(4, "big") + b"xml " + PACKET
-    assert read(b"\0\0\0\x0cJXL \r\n\x87\n" + box).title == "A door"
 
 
 @pytest.mark.parametrize(
