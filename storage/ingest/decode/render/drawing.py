@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.storage.ingest.decode.render.fonts import label_font
+from sightline.storage.ingest.decode.render.labels import label_writer, place_labels
 from sightline.storage.types import Box
 
 Style = Literal["box", "corners", "shade"]
@@ -63,36 +62,12 @@ def draw(
     scene: Image.Image = annotator.annotate(scene=copy, detections=detections)
     # A label hides the image below it, so it is no larger than necessary.
     font_size = max(12, round(edge / 60))
-    padding = max(2, font_size // 5)
-    for group, position in _label_groups(corners, font_size + 2 * padding):
-        with label_font() as font:
-            label_annotator = sv.RichLabelAnnotator(
-                color=palette,
-                text_color=sv.Color.WHITE,
-                font_path=str(font),
-                font_size=font_size,
-                text_padding=padding,
-                text_position=sv.Position(position),
-                smart_position=len(overlays) <= _MAX_SPREAD,
-            )
-            scene = label_annotator.annotate(
-                scene=scene,
-                detections=sv.Detections(xyxy=corners[group], class_id=classes[group]),
-                labels=[labels[number] for number in group],
-            )
+    with label_writer(labels, font_size) as writer:
+        lines = [writer.lines(label, copy.width) for label in labels]
+        sizes = np.array([writer.size(each) for each in lines], dtype=np.float32)
+        spread = len(overlays) <= _MAX_SPREAD
+        boxes = place_labels(corners, sizes, copy.size, spread=spread)
+        for each, box, number in zip(lines, boxes, classes, strict=True):
+            if each:
+                writer.draw(scene, each, box, PALETTE[number % len(PALETTE)])
     return scene
-
-
-def _label_groups(
-    corners: NDArray[np.float32], label_height: int
-) -> list[tuple[NDArray[np.intp], str]]:
-    """Return the numbers of the boxes whose labels have the same position.
-
-    Labels that are not moved apart must find their place without it: inside a box at the upper edge
-    of the image.
-    """
-    if len(corners) <= _MAX_SPREAD:
-        return [(np.arange(len(corners)), "TOP_LEFT")]
-    has_room = corners[:, 1] >= label_height
-    groups = [(np.flatnonzero(has_room), "TOP_LEFT"), (np.flatnonzero(~has_room), "CENTER")]
-    return [(group, position) for group, position in groups if len(group)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
-from supervision.annotators import core
+from PIL import Image, ImageChops, ImageFont
+from supervision.detection.utils import boxes as spreading
 
 from sightline.storage.ingest.decode.render.drawing import PALETTE, BoxOverlay, draw
+from sightline.storage.ingest.decode.render.fonts import label_font
+from sightline.storage.ingest.decode.render.labels import label_writer, place_labels, text_runs
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -40,6 +42,73 @@ def test_a_box_is_drawn_around_its_content_in_the_color_of_its_label() -> None:
     assert gray.getpixel((100, 200)) == (128, 128, 128)
 
 
+def test_a_label_has_the_color_of_its_box() -> None:
+    blank = Image.new("RGB", (400, 300))
+    for number, label in enumerate(("cat", "dog")):
+        overlays = [
+            BoxOverlay((0.1, 0.2, 0.4, 0.5), "cat"),
+            BoxOverlay((0.5, 0.6, 0.9, 0.9), "dog"),
+        ]
+        drawn = draw(blank, overlays)
+        x, y = (39, 50) if label == "cat" else (199, 170)
+        assert drawn.getpixel((x, y)) == rgb(PALETTE[number])
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "кот и собака",
+        "고양이",
+        "ねこカタカナ",
+        "قطة",
+        "แมว",
+        "חתול",
+        "बिल्ली",
+        "😀🚗",
+        "發票",
+        "Ωμέγα",
+        "Łódź",
+    ],
+)
+def test_labels_of_all_scripts_have_their_letters(label: str) -> None:
+    """A character without a glyph is a box that is the same for all of them."""
+    with label_writer([label], 40) as writer:
+        for run in text_runs(label):
+            for character in run.text.replace(" ", ""):
+                with label_font(run.font) as path:
+                    font = ImageFont.truetype(str(path), 40)
+                assert font.getmask(character).getbbox() is not None or ord(character) > 0x300
+                assert bytes(font.getmask(character)) != bytes(font.getmask("\U0010fffd"))
+        assert writer.width(label) > 30
+
+
+def test_arabic_letters_are_joined() -> None:
+    with label_writer(["قطة"], 40) as writer:
+        assert writer.width("قطة") < 0.9 * sum(map(writer.width, "قطة"))
+
+
+@pytest.mark.parametrize(
+    "label", ["a label of sixty characters that has no room " + "x" * 15, "발" * 60]
+)
+@pytest.mark.parametrize("box", [(0.0, 0.0, 0.2, 0.2), (0.9, 0.4, 1.0, 0.6), (0.2, 0.95, 0.4, 1.0)])
+def test_a_long_label_stays_inside_the_picture(
+    label: str, box: tuple[float, float, float, float]
+) -> None:
+    size = (300, 200)
+    with label_writer([label], 14) as writer:
+        lines = writer.lines(label, size[0])
+        corners = np.array([box], np.float32) * np.array([*size, *size], np.float32)
+        (placed,) = place_labels(
+            corners, np.array([writer.size(lines)], np.float32), size, spread=True
+        )
+        assert all(writer.width(line) <= size[0] - 2 * writer.padding for line in lines)
+    assert placed.min() >= 0
+    assert placed[2] < size[0]
+    assert placed[3] < size[1]
+    shown = "".join(lines).replace(" ", "")
+    assert shown.endswith("…") or shown == label.replace(" ", "")
+
+
 def test_chinese_letters_are_in_the_font_of_labels() -> None:
     blank = Image.new("RGB", (400, 300))
     van, lorry, missing = (
@@ -55,13 +124,13 @@ def test_only_few_labels_are_moved_apart_which_is_quadratic(
     monkeypatch: pytest.MonkeyPatch, count: int, spread: int
 ) -> None:
     calls: list[int] = []
-    original = core.spread_out_boxes
+    original = spreading.spread_out_boxes
 
     def counted(boxes: np.ndarray, *args: object) -> object:
         calls.append(len(boxes))
         return original(boxes, *args)
 
-    monkeypatch.setattr(core, "spread_out_boxes", counted)
+    monkeypatch.setattr(spreading, "spread_out_boxes", counted)
     draw(Image.new("RGB", (800, 800)), grid(count))
     assert calls == [count] * spread
 
