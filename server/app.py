@@ -1,6 +1,6 @@
 """Composition root: creates the MCP server from settings.
 
-Import and creation are fast: torch, open_clip and LlamaIndex are imported later, and nothing is
+Import and creation are fast: models and LlamaIndex are imported later, and nothing is
 opened before the server runs. The handshake and ``tools/list`` wait for nothing.
 """
 
@@ -57,11 +57,13 @@ def create_app(
     on_failure: Callable[[Exception], None] | None = None,
     auth: AuthSettings | None = None,
     token_verifier: TokenVerifier | None = None,
+    uses_llama_index: bool = True,
 ) -> App:
     """Create the server; run it with any transport of the SDK.
 
     ``on_failure`` is called if the database has an error that a retry cannot solve. ``auth`` and
-    ``token_verifier`` are for HTTP. Raises ConfigurationError for an invalid setting.
+    ``token_verifier`` are for HTTP. ``uses_llama_index`` is that of `Runtime`. Raises
+    ConfigurationError for an invalid setting.
     """
     # Validated here, and not only when the transport already runs.
     ingest_options(settings)
@@ -75,7 +77,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
         async with (
-            Runtime(settings, metrics, on_failure=on_failure) as runtime,
+            Runtime(
+                settings, metrics, on_failure=on_failure, uses_llama_index=uses_llama_index
+            ) as runtime,
             freeze_when_ready(runtime.wait_ready),
         ):
             app.runtime = runtime

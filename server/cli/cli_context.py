@@ -18,7 +18,8 @@ from sightline.tools.shared.tool_results import read_result
 @asynccontextmanager
 async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     """Open the dependencies of the tools, and wait without limit for models to load."""
-    async with Runtime(settings.replace(startup_timeout_seconds=math.inf), Metrics()) as runtime:
+    patient = settings.replace(startup_timeout_seconds=math.inf)
+    async with Runtime(patient, Metrics(), uses_llama_index=False) as runtime:
         yield runtime.dependencies()
 
 
@@ -37,7 +38,7 @@ async def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) ->
 
     from sightline.server.app import create_app
 
-    async with Client(create_app(settings)) as client:
+    async with Client(create_app(settings, uses_llama_index=False)) as client:
         result = await client.call_tool(tool, arguments)
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]

@@ -32,6 +32,7 @@ async def test_searches_above_the_limit_wait_in_order(tmp_path: Path) -> None:
     runtime = Runtime(load_settings(data_dir=tmp_path), Metrics())
     search = SlowSearch()
     runtime._image_search = cast("ImageSearch", search)
+    assert runtime._retrievers is not None
     async with runtime._retrievers:
         await runtime._retrievers.get()
         tasks = [
