@@ -28,6 +28,7 @@ import pypdfium2
 
 from benchmarks.tables import print_table
 from sightline.storage.ingest.decode.worker.pdf.pages import page_lines
+from sightline.storage.ingest.ingest_options import IngestOptions
 
 Extractor = Callable[[Path, int], str]
 _HIDDEN = re.compile("[\u00ad\u0002\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
@@ -93,7 +94,7 @@ def poppler_text(path: Path, page: int) -> str:
 
 
 def sightline_text(path: Path, page: int) -> str:
-    return "\n".join(text for text, *_ in page_lines(path.read_bytes(), page))
+    return "\n".join(text for text, *_ in page_lines(path.read_bytes(), page, IngestOptions()))
 
 
 def pdfium_text(path: Path, page: int) -> str:

@@ -68,7 +68,8 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
         case messages.PageTextRequest():
             from sightline.storage.ingest.decode.worker.pdf.pages import page_lines
 
-            lines = page_lines(_read_blob(request.document, limits.max_file_bytes), request.page)
+            data = _read_blob(request.document, limits.max_file_bytes)
+            lines = page_lines(data, request.page, limits)
             yield messages.TextLines("page_text", 0, lines, request.page)
         case messages.AnalyzeRequest():
             from sightline.storage.ingest.decode.worker.passages import pack_analysis

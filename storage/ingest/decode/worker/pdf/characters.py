@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -38,10 +38,10 @@ _MIN_POINTS, _MAX_POINTS = 0.1, 1e5
 class Character(NamedTuple):
     """A character, or the letters of a ligature. Its box is as wide as its advance.
 
-    ``x`` and ``y`` are its origin on the baseline.
-    ``size`` is that of the font as shown. ``invisible``: nothing is drawn for it. ``run`` numbers
-    the text object, and ``breaks`` tells that a space in the file is before it. ``unknown``: the
-    font does not say which character it is.
+    ``x`` and ``y`` are its origin on the baseline. ``size`` is that of the font as shown.
+    ``run`` numbers the text object, and ``breaks`` tells that a space in the file is before it.
+    ``invisible``: nothing is drawn for it, or a picture over it. ``unknown``: the font does not
+    say which character it is.
     """
 
     text: str
@@ -106,21 +106,28 @@ class _Run(NamedTuple):
 
 
 def read_characters(
-    page: pypdfium2.PdfPage, frame: PageFrame, max_chars: int
+    page: pypdfium2.PdfPage,
+    frame: PageFrame,
+    max_chars: int,
+    covers: Callable[[int, float, float], bool],
 ) -> Iterator[Character]:
     """Yield the characters inside the visible page, in file order.
 
-    At most ``max_chars``. Spaces are not yielded; see ``Character.breaks``.
+    At most ``max_chars``. ``covers`` tells whether something is drawn over a point of a text
+    object, by its address. Spaces are not yielded; see ``Character.breaks``.
     """
     textpage = page.get_textpage()
     try:
-        yield from _characters(textpage, frame, max_chars)
+        yield from _characters(textpage, frame, max_chars, covers)
     finally:
         textpage.close()
 
 
 def _characters(
-    textpage: pypdfium2.PdfTextPage, frame: PageFrame, max_chars: int
+    textpage: pypdfium2.PdfTextPage,
+    frame: PageFrame,
+    max_chars: int,
+    covers: Callable[[int, float, float], bool],
 ) -> Iterator[Character]:
     raw = textpage.raw
     runs: dict[int, _Run] = {}
@@ -164,7 +171,15 @@ def _characters(
         if last is not None:
             yield last
         last = Character(
-            text, box, *at, run.size, run.direction, run.number, breaks, run.invisible, unknown
+            text,
+            box,
+            *at,
+            run.size,
+            run.direction,
+            run.number,
+            breaks,
+            run.invisible or covers(address, middle_x, middle_y),
+            unknown,
         )
         breaks = False
     if last is not None:

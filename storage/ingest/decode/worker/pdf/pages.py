@@ -13,15 +13,13 @@ from PIL import Image
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.view import crop_pixels
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
-from sightline.storage.ingest.decode.worker.pdf.characters import PageFrame, read_characters
-from sightline.storage.ingest.decode.worker.pdf.page_text import lines_of
+from sightline.storage.ingest.decode.worker.pdf.page_reading import PageReader
+from sightline.storage.ingest.decode.worker.pdf.text_layer import read_layer
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.types import Box
 
 _POINTS_PER_INCH = 72
-_MIN_TEXT_CHARS = 8  # a page number alone is not a text layer
-_MAX_LINES = 5000
 _MAX_PAGE_CHARS = 200_000
 _MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium counts in C int
 
@@ -31,8 +29,7 @@ def decode_pdf(
 ) -> Iterator[messages.JobPart]:
     """Yield the parts of every page.
 
-    A broken page is a warning; MediaError if all pages are broken. OCR runs only on pages without
-    a text layer.
+    A broken page is a warning; MediaError if all pages are broken.
     """
     document = _open(data)
     try:
@@ -86,13 +83,15 @@ def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Ima
         return image.convert("RGB")
 
 
-def page_lines(data: bytes, page: int) -> list[tuple[str, Box, float]]:
-    """Return the runs of the text layer of a page as in `TextLines`.
+def page_lines(data: bytes, page: int, limits: IngestOptions) -> list[tuple[str, Box, float]]:
+    """Return the lines of the text layer of a page as in `TextLines`.
 
     ``page`` starts at 1. Raises MediaError.
     """
     with _open_page(data, page) as loaded:
-        return list(_text_layer(loaded, _MAX_PAGE_CHARS))
+        layer = read_layer(loaded, _render(loaded, limits), _MAX_PAGE_CHARS)
+        lines = layer.lines([*layer.shown, *layer.hidden])
+        return [(text, box, 1.0) for text, box in lines]
 
 
 @contextmanager
@@ -125,25 +124,18 @@ def _page_parts(
     request: messages.DecodeRequest,
 ) -> Iterator[messages.JobPart]:
     page = document[index]
+    # OCR may replace the text layer, so a source gets both again.
+    reads_text = not request.metadata_only or request.ocr != "off"
     try:
-        lines = list(_text_layer(page, context.output.chars_left))
-        has_text_layer = sum(len(text.strip()) for text, *_ in lines) >= _MIN_TEXT_CHARS
-        # OCR may replace the text layer, so a source gets both again.
-        reads_text = not request.metadata_only or request.ocr != "off"
-        if reads_text:
-            yield messages.AssetReading(index, "text layer" if has_text_layer else "scan")
-            if lines:
-                yield from context.line_parts("page_text", index, lines, index + 1)
-        if has_text_layer:
-            request = request._replace(ocr="off")
-        if request.metadata_only and request.ocr == "off" and not request.tiles:
-            return
         with context.timed("render"):
             image = _render(page, context.limits)
         if not request.metadata_only:
             page_facts = {"kind": "page", "ordinal": index, "page": index + 1}
             yield from context.picture_parts(image, len(document), **page_facts)
-        yield from context.region_parts(image, request, index, page=index + 1)
+        if reads_text:
+            layer = read_layer(page, image, context.output.chars_left)
+            yield from PageReader(page, index + 1, image, layer, context, request).parts()
+        yield from context.region_parts(image, request._replace(ocr="off"), index)
     finally:
         page.close()
 
@@ -162,11 +154,3 @@ def _page_size(page: pypdfium2.PdfPage) -> tuple[float, float]:
     if not (0 < width < 1e6 and 0 < height < 1e6):
         raise MediaError("broken", f"has a size of {width} x {height} points")
     return width, height
-
-
-def _text_layer(page: pypdfium2.PdfPage, max_chars: int) -> Iterator[tuple[str, Box, float]]:
-    """Yield lines as in `TextLines`, in reading order, up to ``max_chars``."""
-    frame = PageFrame.of(page, *_page_size(page))
-    limit = min(max(0, max_chars), _MAX_PAGE_CHARS)
-    for line in lines_of(list(read_characters(page, frame, limit)), frame)[:_MAX_LINES]:
-        yield line.text, line.box, 1.0

@@ -14,6 +14,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.ingest.decode.worker.pdf.pages import page_lines
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.types import Box
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import pdf
@@ -34,11 +35,11 @@ RIGHT = [
 
 
 def texts(*pages: Callable[[Canvas], None], page: int = 1) -> list[str]:
-    return [text for text, *_ in page_lines(pdf(*pages), page)]
+    return [text for text, *_ in page_lines(pdf(*pages), page, IngestOptions())]
 
 
 def box_of(data: bytes, text: str) -> Box:
-    (box,) = [box for each, box, _ in page_lines(data, 1) if text in each]
+    (box,) = [box for each, box, _ in page_lines(data, 1, IngestOptions()) if text in each]
     return box
 
 
@@ -158,7 +159,7 @@ def test_text_outside_the_visible_page_is_left_out() -> None:
     document[0].set_cropbox(40, 480, 150, 520)
     file = io.BytesIO()
     document.save(file)
-    lines = page_lines(file.getvalue(), 1)
+    lines = page_lines(file.getvalue(), 1, IngestOptions())
     assert [text for text, *_ in lines] == ["Item", "bolt"]
     x0, y0, x1, y1 = lines[0][1]
     assert x0 == pytest.approx(10 / 110, abs=0.01)
