@@ -22,7 +22,7 @@ _Matrix = tuple[float, float, float, float, float, float]
 
 
 class PagePicture(NamedTuple):
-    """A picture of a page: its box in points as shown, and its place in the drawing order."""
+    """A picture of a page: its box in points, and its place in the drawing order."""
 
     box: Box
     order: int
@@ -60,7 +60,10 @@ class PageObjects:
 
 
 def read_objects(page: pypdfium2.PdfPage, frame: PageFrame) -> PageObjects:
-    """Return the pictures of a page and the order of its texts; at most 20,000 objects."""
+    """Return the pictures of a page and the order of its texts.
+
+    Looks at 20,000 objects at most.
+    """
     found = PageObjects()
     for order, (kind, address, matrix) in enumerate(_walk(page)):
         if kind == pdfium.FPDF_PAGEOBJ_TEXT:

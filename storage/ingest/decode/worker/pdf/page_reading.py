@@ -1,4 +1,4 @@
-"""Decide how the text of a page is read, and read it: the text layer, OCR, or both."""
+"""Decide how the text of a page is read, and read it: layer, OCR, or both."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class PageReader:
 
     def _with_ocr(self) -> _Result:
         layer, always = self.layer, self.request.ocr == "on"
-        if layer.is_blank:
+        if layer.is_blank and not always:
             return _Result(None)
         shown = [] if layer.is_garbled else layer.lines(layer.shown)
         text = " ".join(line.text for line in shown)
@@ -114,7 +114,7 @@ class PageReader:
         return self._figures(shown)
 
     def _is_confirmed(self, lines: Sequence[TextLine]) -> bool:
-        """Return whether the picture shows a sample of these lines, as far as OCR can tell."""
+        """Return whether the picture shows a sample of these lines, by OCR."""
         sample = _sample(lines)
         text = " ".join(line.text for line in sample)
         if not is_readable_script(text):
@@ -136,7 +136,7 @@ class PageReader:
                 and self.layer.objects.covered_share(self.layer.frame) >= _SCAN_SHARE
             )
             reading = "scan" if is_scan else "figures"
-        return _Result(reading, shown, rows, parts)
+        return _Result(None if self.layer.is_blank and not rows else reading, shown, rows, parts)
 
     def _figures(self, shown: Sequence[TextLine]) -> _Result:
         """Read the pictures of a page with a text layer."""
@@ -185,7 +185,7 @@ class PageReader:
     def _read(
         self, image: Image.Image, box: Box, *, always: bool
     ) -> tuple[list[_OcrRow], list[messages.JobPart]]:
-        """Read a part of a picture; boxes are those of the whole. Also return its warnings."""
+        """Read a part of a picture; boxes are of the whole. Also return its warnings."""
         width, height = image.size
         if box != _WHOLE:
             edges = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)

@@ -1,4 +1,4 @@
-"""Read the text layer of a page, and tell what of it can be seen and has a meaning."""
+"""Read the text layer of a page: what can be seen of it and has a meaning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MIN_WORDS, _MIN_VOWEL_SHARE = 10, 0.6
 
 @dataclass(frozen=True, slots=True)
 class TextLayer:
-    """The characters of a page that it shows, and those that are invisible on a picture.
+    """The characters that a page shows, and those that are invisible on a picture.
 
     Text without ink at its place is in neither: nobody sees it. ``garbled`` counts characters
     without a meaning, which are left out.

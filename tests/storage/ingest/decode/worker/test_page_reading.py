@@ -109,8 +109,10 @@ def private_characters() -> bytes:
         [
             b"<< /Type /Catalog /Pages 2 0 R >>",
             b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 420 595] /Contents 4 0 R "
-            b"/Resources << /Font << /F 5 0 R >> >> >>",
+            (
+                b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 420 595] /Contents 4 0 R "
+                b"/Resources << /Font << /F 5 0 R >> >> >>"
+            ),
             b"<< /Length %d >> stream\n%s\nendstream" % (len(shown), shown),
             b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
             b"<< /Length %d >> stream\n%s\nendstream" % (len(cmap), cmap),
