@@ -215,6 +215,8 @@ class IngestSettings(SettingsGroup):
     and the names of places."""
     keep_people: bool = _INGEST.keep_people
     """Store the names of people in the metadata of pictures, with their boxes."""
+    keep_patients: bool = _INGEST.keep_patients
+    """Store the data of patients in DICOM files: names, numbers, dates and free texts."""
     max_file_bytes: PositiveInt = _INGEST.max_file_bytes
     """Maximum size of a file."""
     file_timeout_seconds: Seconds = _INGEST.file_timeout_seconds

@@ -66,6 +66,10 @@ def _too_large(max_pixels: int) -> MediaError:
 def _open(data: bytes, known: FileFormat, max_pixels: int) -> Image.Image:
     if known.name == "JPEG XL":
         return _open_jpeg_xl(data, max_pixels)
+    if known.decoder == "dicom":
+        from sightline.storage.ingest.decode.worker.pictures.dicom_picture import read_dicom
+
+        return read_dicom(data, max_pixels).frame(0)
     if known.decoder == "svg":
         from sightline.storage.ingest.decode.worker.pictures.svg_picture import render_svg
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -25,6 +28,9 @@ from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.formats import FileFormat
 from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
 
+if TYPE_CHECKING:
+    from sightline.storage.ingest.decode.worker.pictures.dicom_picture import DicomFile
+
 # Of the time for the file: the parent ends a worker that takes all of it.
 _WORK_SHARE = 0.8
 _PAGE_EDGE = 4000  # pixels
@@ -43,11 +49,15 @@ def decode_picture(
     Of a truncated file, what is there is kept with a warning. Raises MediaError; on broken files
     decoders raise other errors too.
     """
+    if known.decoder == "dicom":
+        yield from _dicom_parts(data, sha256, known, request, context)
+        return
     image = open_image(data, context.limits.max_pixels, request.name)
     embedded = read_picture_metadata(data, lambda: image)
     pages = tiff_pages(image, context.limits.max_pages)
     if len(pages) > 1:
-        yield from _page_parts(image, pages, request, context)
+        loads = [partial(_tiff_page, image, index, context.limits.max_pixels) for index in pages]
+        yield from _page_parts(loads, request, context)
     elif is_animation(image):
         yield from _animation_parts(image, data, request, context)
     else:
@@ -99,35 +109,77 @@ def _decode_truncated(
     return part, upright
 
 
-def _page_parts(
-    image: Image.Image,
-    pages: list[int],
+def _tiff_page(image: Image.Image, index: int, max_pixels: int) -> Image.Image:
+    image.seek(index)
+    check_size(image.size, max_pixels)
+    return flatten(image.copy(), 1, (_PAGE_EDGE, _PAGE_EDGE))
+
+
+def _dicom_parts(
+    data: bytes,
+    sha256: str,
+    known: FileFormat,
     request: messages.DecodeRequest,
     context: WorkerContext,
 ) -> Iterator[messages.JobPart]:
-    """Yield the parts of every page of a TIFF; a broken page is a warning."""
+    """Yield the parts of a DICOM file: an image, pages or frames."""
+    from sightline.storage.ingest.decode.worker.pictures.dicom_picture import read_dicom
+
+    limits = context.limits
+    dicom = read_dicom(data, limits.max_pixels)
+    if dicom.frame_count == 1:
+        yield from _image_parts(dicom.frame(0), data, request, context)
+    else:
+        most = limits.max_pages if dicom.frame_seconds is None else limits.max_video_frames
+        step = math.ceil(dicom.frame_count / most)
+        if step > 1:
+            reason = f"has {dicom.frame_count:,} frames; each {step}th is read"
+            yield messages.PartWarning(code="document_cut_short", reason=reason)
+        indexes = range(0, dicom.frame_count, step)
+        loads = [partial(_dicom_page, dicom, index) for index in indexes]
+        seconds = dicom.frame_seconds
+        times = None if seconds is None else [round(index * seconds, 3) for index in indexes]
+        yield from _page_parts(loads, request, context, times)
+    if dicom.is_truncated:
+        yield messages.PartWarning(code="picture_truncated", reason=_TRUNCATED)
+    embedded = dicom.metadata(keep_patients=limits.keep_patients)
+    yield messages.SourceInfo("image", sha256, len(data), known.mime_type, embedded)
+
+
+def _dicom_page(dicom: DicomFile, index: int) -> Image.Image:
+    return flatten(dicom.frame(index), 1, (_PAGE_EDGE, _PAGE_EDGE))
+
+
+def _page_parts(
+    loads: Sequence[Callable[[], Image.Image]],
+    request: messages.DecodeRequest,
+    context: WorkerContext,
+    times: Sequence[float] | None = None,
+) -> Iterator[messages.JobPart]:
+    """Yield the parts of every page, or frame at its time; a broken one is a warning."""
     broken = 0
-    for ordinal, index in enumerate(pages):
+    for ordinal, load in enumerate(loads):
         context.report_alive()
         if why := _why_full(request, context):
-            reason = f"{why}; kept {ordinal:,} of {len(pages):,} pages"
+            reason = f"{why}; kept {ordinal:,} of {len(loads):,} pages"
             yield messages.PartWarning(code="document_cut_short", reason=reason)
             return
         try:
-            image.seek(index)
-            check_size(image.size, context.limits.max_pixels)
-            page = flatten(image.copy(), 1, (_PAGE_EDGE, _PAGE_EDGE))
+            picture = load()
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise anything on broken files
             broken += 1
             yield messages.PartWarning("page_broken", f"page {ordinal + 1}: {error}"[:500])
             continue
+        if times is not None:
+            yield from _frame_parts(times[ordinal], picture, ordinal, request, context)
+            continue
         if not request.metadata_only:
             facts = {"kind": "page", "ordinal": ordinal, "page": ordinal + 1}
-            yield from context.picture_parts(page, len(pages), **facts)
-        yield from context.region_parts(page, request, ordinal, page=ordinal + 1)
-    if broken == len(pages):
+            yield from context.picture_parts(picture, len(loads), **facts)
+        yield from context.region_parts(picture, request, ordinal, page=ordinal + 1)
+    if broken == len(loads):
         raise MediaError("broken", f"has {broken} pages and none of them can be decoded")
 
 

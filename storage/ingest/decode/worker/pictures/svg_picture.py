@@ -61,7 +61,7 @@ _DROPPED = frozenset(
 
 
 def render_svg(data: bytes, max_pixels: int) -> Image.Image:
-    """Return the drawing, RGBA, with a longer side of 1024 to 4096 pixels. Raises MediaError."""
+    """Return the drawing, RGBA, 1,024 to 4,096 pixels long. Raises MediaError."""
     from xml.etree.ElementTree import tostring
 
     import resvg_py
@@ -125,8 +125,9 @@ def _decoded(data: bytes) -> str:
 
 
 def _without_entities(text: str) -> str:
-    """Replace the entities of the document's own DTD, as Illustrator writes, and remove it.
+    """Replace the entities of the document's own DTD, and remove that.
 
+    Illustrator writes them.
     Entities in entities are left out, so that nothing can multiply. Raises MediaError.
     """
     found = _DOCTYPE.search(text)
