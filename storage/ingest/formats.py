@@ -54,6 +54,7 @@ READERS = {
     "PyAV": Reader("av", "av"),
     "Beautiful Soup": Reader("bs4", "beautifulsoup4"),
     "defusedxml": Reader("defusedxml", "defusedxml"),
+    "py7zr": Reader("py7zr", "py7zr"),
 }
 
 
@@ -125,6 +126,10 @@ def _audio(
     return _read("audio", name, suffixes, mime_type, "PyAV", demuxer, magic)
 
 
+def _packed_tar(name: str, suffixes: str, mime_type: str, magic: bytes) -> FileFormat:
+    return _read("archive", name, suffixes, mime_type, "Python", magic=magic)
+
+
 def _document(name: str, suffixes: str, subtype: str) -> FileFormat:
     is_office = "." in subtype
     family = "openxmlformats-officedocument." if is_office else "oasis.opendocument."
@@ -146,6 +151,9 @@ _AS_ROWS = "export it as CSV or JSON Lines"
 _UNPACK = "unpack it and ingest the folder"
 _ZIP = rb"PK(?:\x03\x04|\x05\x06)"
 _GZIP = rb"\x1f\x8b\x08"
+_BZIP2 = rb"BZh[1-9]1AY&SY"
+_XZ = rb"\xfd7zXZ\0"
+_SEVEN_ZIP = rb"7z\xbc\xaf\x27\x1c"
 _TIFF = rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"
 _OLE = rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _AVIF = rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,12}avif)"
@@ -204,10 +212,12 @@ FORMATS: tuple[FileFormat, ...] = (
     _refused("gzip", ".gz", _UNPACK, _GZIP),
     _read("archive", "compressed TAR", ".tar.gz .tgz", "application/gzip", "Python", magic=_GZIP),
     _read("image", "compressed SVG", ".svgz", "image/svg+xml", "resvg", "svg", _GZIP),
-    _refused("bzip2", ".bz2 .tbz .tbz2", _UNPACK, rb"BZh[1-9]1AY&SY"),
-    _refused("xz", ".xz .txz", _UNPACK, rb"\xfd7zXZ\0"),
+    _refused("bzip2", ".bz2", _UNPACK, _BZIP2),
+    _refused("xz", ".xz", _UNPACK, _XZ),
+    _packed_tar("TAR in bzip2", ".tar.bz2 .tbz .tbz2", "application/x-bzip2", _BZIP2),
+    _packed_tar("TAR in xz", ".tar.xz .txz", "application/x-xz", _XZ),
     _refused("Zstandard", ".zst .tzst", _UNPACK, rb"\x28\xb5\x2f\xfd"),
-    _refused("7-Zip", ".7z", _UNPACK, rb"7z\xbc\xaf\x27\x1c"),
+    _read("archive", "7-Zip", ".7z", "application/x-7z-compressed", "py7zr", magic=_SEVEN_ZIP),
     _refused("RAR", ".rar", _UNPACK, rb"Rar!\x1a\x07"),
     _refused("disk image", ".iso .dmg .vhd .vmdk", "mount it and ingest the folder"),
     _refused("Microsoft cabinet", ".cab", _UNPACK, rb"MSCF\0\0\0\0"),
@@ -233,7 +243,7 @@ FORMATS: tuple[FileFormat, ...] = (
     _refused("Publisher", ".pub", _AS_PDF, _OLE),
     _refused("Visio", ".vsd .vsdx", _AS_PDF, _OLE + rb"|" + _ZIP),
     _refused("Outlook message", ".msg", "save it as .eml", _OLE),
-    _refused("e-mail", ".eml", "print it to PDF"),
+    _read("archive", "e-mail", ".eml", "message/rfc822", "Python"),
     _refused("mailbox", ".mbox .pst .ost", "export its messages as .eml"),
     _refused("OneNote", ".one", _AS_PDF),
     _refused("Rich Text Format", ".rtf", "save it as .docx or PDF", rb"\{\\rtf1"),
@@ -247,6 +257,7 @@ FORMATS: tuple[FileFormat, ...] = (
     _read("text", "XHTML", ".xhtml", "application/xhtml+xml", "Beautiful Soup"),
     _read("rows", "CSV", ".csv", "text/csv", "Python"),
     _read("rows", "TSV", ".tsv", "text/tab-separated-values", "Python"),
+    _read("rows", "JSON", ".json", "application/json", "Python"),
     _read("rows", "JSON Lines", ".jsonl .ndjson", "application/jsonl", "Python"),
     _refused("Parquet", ".parquet", _AS_ROWS, rb"PAR1"),
     _refused("Arrow", ".arrow .feather", _AS_ROWS, rb"ARROW1\0\0"),

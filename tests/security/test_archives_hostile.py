@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.archives.archive_tree import read_archive
 from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveRequest, FoundFile
-from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.storage.ingest.conftest import Bench, bench
 from tests.support.archive_files import pax_header, tar_of, with_flag, zip_of

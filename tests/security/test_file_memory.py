@@ -16,9 +16,9 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import MediaError
 from sightline.storage.fair_semaphore import FairSemaphore
+from sightline.storage.ingest.archives import archive_members
+from sightline.storage.ingest.archives.archive_tree import read_archive
 from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveRequest
-from sightline.storage.ingest.discover import archives
-from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.ingest.ingest_capacity import FileMemory, IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -106,7 +106,7 @@ def test_an_archive_is_not_unpacked_to_a_disk_without_room(
     request = ArchiveRequest("a.tgz", str(path))
     assert list(read_archive(request, OPTIONS, lambda: None))
     disk = SimpleNamespace(f_bavail=free, f_frsize=1)
-    monkeypatch.setattr(archives, "_MAX_UNPACKED_BYTES", limit)
+    monkeypatch.setattr(archive_members, "_MAX_UNPACKED_BYTES", limit)
     monkeypatch.setattr(os, "fstatvfs", lambda _: disk)
     with pytest.raises(MediaError, match="unpack it before") as raised:
         list(read_archive(request, OPTIONS, lambda: None))

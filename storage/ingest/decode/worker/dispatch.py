@@ -53,7 +53,7 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
         case messages.HashRequest():
             yield _hash(request.path, limits)
         case messages.ArchiveRequest():
-            from sightline.storage.ingest.discover.archives import read_archive
+            from sightline.storage.ingest.archives.archive_tree import read_archive
 
             yield from read_archive(request, limits, context.report_alive)
         case messages.TreeRequest():

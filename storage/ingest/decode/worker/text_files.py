@@ -14,17 +14,21 @@ from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 from sightline.storage.ingest.plain_text.csv_dialect import sniff_dialect
 
 _MAX_ROW_CHARS = 8000
+_MAX_JSON_DEPTH = 10  # deeper values are shown as JSON
 _MAX_NAME_CHARS = 100  # of a column, because each row repeats it
 
 
 def parse_rows(text: str, suffix: str, max_rows: int) -> Iterator[TextPassage]:
-    """Yield rows of CSV, TSV or JSON Lines as text such as ``column: value``.
+    """Yield rows of CSV, TSV, JSON or JSON Lines as text such as ``column: value``.
 
     Empty rows are left out. ``chars`` are offsets in ``text``. Raises MediaError ``broken``,
     ``empty`` or ``too_many_rows``.
     """
     count = 0
-    parsed = _json_rows(text) if suffix in (".jsonl", ".ndjson") else _csv_rows(text, suffix)
+    if suffix == ".json":
+        parsed = _json_document_rows(text)
+    else:
+        parsed = _json_rows(text) if suffix in (".jsonl", ".ndjson") else _csv_rows(text, suffix)
     for row in parsed:
         if not row.text:
             continue
@@ -77,6 +81,42 @@ def _json_rows(text: str) -> Iterator[TextPassage]:
             values = value if isinstance(value, Mapping) else {"value": value}
             yield _row(values.items(), start, end)
         start = end
+
+
+def _json_document_rows(text: str) -> Iterator[TextPassage]:
+    """Yield a row for each object of a list, and for the other values of an object."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MediaError("broken", f"is not JSON: {error}") from error
+    if not isinstance(document, Mapping):
+        items = document if isinstance(document, list) else [document]
+        yield from (_object_row(item) for item in items)
+        return
+    lists = {key: value for key, value in document.items() if _is_list_of_objects(value)}
+    yield _object_row({key: value for key, value in document.items() if key not in lists})
+    for key, items in lists.items():
+        yield from (_object_row({key: item}) for item in items)
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
+
+
+def _object_row(value: object) -> TextPassage:
+    row = _row(_flattened(value, "", 0), 0, 0)
+    return row._replace(chars=None)
+
+
+def _flattened(value: object, name: str, depth: int) -> Iterator[tuple[object, object]]:
+    """Yield the values inside of an object with their path, such as ``address.city``."""
+    if isinstance(value, Mapping) and depth < _MAX_JSON_DEPTH:
+        for key, item in value.items():
+            yield from _flattened(item, f"{name}.{key}" if name else str(key), depth + 1)
+    elif isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name or "value", value
 
 
 def _row(values: Iterable[tuple[object, object]], start: int, end: int) -> TextPassage:

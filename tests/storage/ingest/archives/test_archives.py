@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.archives.archive_tree import read_archive
 from sightline.storage.ingest.decode.worker.worker_protocol import (
     ArchiveRequest,
     FoundFile,
     PartWarning,
 )
-from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 Files = list[tuple[str, bytes]]
