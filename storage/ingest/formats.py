@@ -49,6 +49,7 @@ READERS = {
     "pillow-heif": Reader("pillow_heif", "pillow-heif"),
     "pillow-jxl-plugin": Reader("pillow_jxl", "pillow-jxl-plugin"),
     "pydicom": Reader("pydicom", "pydicom"),
+    "rawpy": Reader("rawpy", "rawpy"),
     "resvg": Reader("resvg_py", "resvg-py"),
     "pypdfium2": Reader("pypdfium2", "pypdfium2"),
     "PyAV": Reader("av", "av"),
@@ -189,7 +190,13 @@ FORMATS: tuple[FileFormat, ...] = (
     _refused("large Photoshop document", ".psb", _AS_IMAGE, rb"8BPS\0\x02"),
     _refused("PAM", ".pam", _AS_IMAGE, rb"P7\n"),
     _read("image", "DICOM", ".dcm .dicom", "application/dicom", "pydicom", "dicom", rb".{128}DICM"),
-    _refused("camera RAW", ".dng .nef .cr2 .cr3 .arw .raf .rw2 .orf .pef .srw", _AS_IMAGE, _TIFF),
+    _read(
+        *("image", "camera RAW"),
+        ".dng .nef .nrw .cr2 .cr3 .crw .arw .sr2 .srf .srw .raf .rw2 .rwl .orf .pef .3fr .fff .iiq "
+        ".erf .kdc .dcr .mrw .mos .x3f",
+        *("image/x-dcraw", "rawpy", "raw"),
+        rb"FUJIFILMCCD-RAW|II(?:RO|RS|U\0)|MMOR|FOVb|\0MRM|....ftypcrx |" + _TIFF,
+    ),
     _refused("PostScript", ".eps .ps .ai", _AS_PDF, rb"%!PS|\xc5\xd0\xd3\xc6"),
     _refused("Windows metafile", ".wmf .emf", _AS_IMAGE, rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF"),
     _refused("GIMP image", ".xcf", _AS_IMAGE, rb"gimp xcf "),

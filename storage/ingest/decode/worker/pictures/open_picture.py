@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.formats import HEAD_BYTES, FileFormat, format_of
+from sightline.storage.ingest.formats import HEAD_BYTES, FileFormat, format_of, format_of_name
 
 _NCLX = b"colrnclx"
 _CICP = b"cICP"
+_DNG_VERSION = 50706
 _SEARCHED_BYTES = 64 << 10
 
 
@@ -70,6 +71,10 @@ def _open(data: bytes, known: FileFormat, max_pixels: int) -> Image.Image:
         from sightline.storage.ingest.decode.worker.pictures.dicom_picture import read_dicom
 
         return read_dicom(data, max_pixels).frame(0)
+    if known.decoder == "raw":
+        from sightline.storage.ingest.decode.worker.pictures.camera_raw import open_raw
+
+        return open_raw(data, max_pixels)
     if known.decoder == "svg":
         from sightline.storage.ingest.decode.worker.pictures.svg_picture import render_svg
 
@@ -77,6 +82,8 @@ def _open(data: bytes, known: FileFormat, max_pixels: int) -> Image.Image:
     if known.name == "HEIC":
         _register_heif()
     image = _open_with_pillow(data, known.decoder)
+    if image.format == "TIFF" and _DNG_VERSION in getattr(image, "tag_v2", {}):
+        return _open(data, format_of_name(".x.dng") or known, max_pixels)
     if known.name in ("AVIF", "PNG"):
         _add_coding(image, data)
     return image

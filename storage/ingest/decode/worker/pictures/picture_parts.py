@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Of the time for the file: the parent ends a worker that takes all of it.
 _WORK_SHARE = 0.8
+_RAW_HEADER_BYTES = 16 << 20
 _PAGE_EDGE = 4000  # pixels
 _TRUNCATED = "lacks its end or is damaged; what could be decoded is kept"
 
@@ -53,7 +54,8 @@ def decode_picture(
         yield from _dicom_parts(data, sha256, known, request, context)
         return
     image = open_image(data, context.limits.max_pixels, request.name)
-    embedded = read_picture_metadata(data, lambda: image)
+    header = _raw_header(data, image) if known.decoder == "raw" else image
+    embedded = read_picture_metadata(data, lambda: header)
     pages = tiff_pages(image, context.limits.max_pages)
     if len(pages) > 1:
         loads = [partial(_tiff_page, image, index, context.limits.max_pixels) for index in pages]
@@ -68,6 +70,15 @@ def decode_picture(
             seconds = _WORK_SHARE * request.work_seconds
             yield from film_parts(film, context, request._replace(work_seconds=seconds))
     yield messages.SourceInfo("image", sha256, len(data), known.mime_type, embedded)
+
+
+def _raw_header(data: bytes, preview: Image.Image) -> Image.Image:
+    """Return the header of a RAW file, which is TIFF, or that of its preview."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return preview
+    header = Image.new("L", (1, 1))
+    header.info["exif"] = data[:_RAW_HEADER_BYTES]
+    return header
 
 
 def _image_parts(

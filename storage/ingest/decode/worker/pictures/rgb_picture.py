@@ -14,7 +14,7 @@ from PIL import Image
 Info = Mapping[Any, Any]
 
 _ORIENTATION = 0x0112
-_TRANSPOSE = {
+TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -94,8 +94,8 @@ def flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Imag
     flat = _to_srgb(image, info)
     if alpha is not None:
         flat = _on_background(flat, alpha)
-    if orientation in _TRANSPOSE:
-        flat = flat.transpose(_TRANSPOSE[orientation])
+    if orientation in TRANSPOSE:
+        flat = flat.transpose(TRANSPOSE[orientation])
     flat.info.clear()
     return flat
 
