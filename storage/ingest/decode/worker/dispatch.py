@@ -185,8 +185,8 @@ def _decode_file(
     elif known.kind == "pdf":
         from sightline.storage.ingest.decode.worker.pdf.pages import decode_pdf
 
-        yield from decode_pdf(data, context, request)
-        yield messages.SourceInfo("pdf", sha256, size, known.mime_type)
+        embedded = yield from decode_pdf(data, context, request)
+        yield messages.SourceInfo("pdf", sha256, size, known.mime_type, embedded)
     else:
         yield from decode_picture(data, sha256, known, request, context)
 

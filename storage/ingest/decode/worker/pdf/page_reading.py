@@ -73,7 +73,8 @@ class PageReader:
                 advice = "add the file again with OCR to read it"
                 yield messages.PartWarning(code="page_garbled", reason=f"{reason}; {advice}")
         if result.reading is not None:
-            yield messages.AssetReading(asset, result.reading)
+            is_form = result.reading == "text layer" and self.layer.has_fields
+            yield messages.AssetReading(asset, "form" if is_form else result.reading)
         if result.lines:
             lines = [(text, box, 1.0) for text, box in result.lines]
             yield from self.context.line_parts("page_text", asset, lines, self.number)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pypdfium2
@@ -13,10 +14,12 @@ from PIL import Image
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.view import crop_pixels
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
+from sightline.storage.ingest.decode.worker.pdf.document_facts import read_facts
 from sightline.storage.ingest.decode.worker.pdf.page_reading import PageReader
-from sightline.storage.ingest.decode.worker.pdf.text_layer import read_layer
+from sightline.storage.ingest.decode.worker.pdf.text_layer import TextLayer, read_layer
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.metadata.embedded_metadata import EmbeddedMetadata
 from sightline.storage.types import Box
 
 _POINTS_PER_INCH = 72
@@ -26,8 +29,8 @@ _MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium
 
 def decode_pdf(
     data: bytes, context: WorkerContext, request: messages.DecodeRequest
-) -> Iterator[messages.JobPart]:
-    """Yield the parts of every page.
+) -> Generator[messages.JobPart, None, EmbeddedMetadata]:
+    """Yield the parts of every page, and return what the document says about itself.
 
     A broken page is a warning; MediaError if all pages are broken.
     """
@@ -51,7 +54,7 @@ def decode_pdf(
                 if broken == index:
                     raise MediaError("timeout", reason)
                 yield messages.PartWarning(code="document_cut_short", reason=reason)
-                return
+                break
             try:
                 yield from _page_parts(document, index, context, request)
             except (pypdfium2.PdfiumError, MediaError, ValueError, OSError) as error:
@@ -59,6 +62,7 @@ def decode_pdf(
                 yield messages.PartWarning(code="page_broken", reason=f"page {index + 1}: {error}")
         if broken == count:
             raise MediaError("broken", f"has {count} pages and none of them can be rendered")
+        return read_facts(document)
     finally:
         document.close()
 
@@ -69,7 +73,7 @@ def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Ima
     ``page`` starts at 1. Only the part is rendered; an extremely small one is smaller. Raises
     MediaError.
     """
-    with _open_page(data, page) as loaded:
+    with _open_page(data, page) as (_, loaded):
         width, height = _page_size(loaded)
         x0, y0, x1, y1 = crop or (0.0, 0.0, 1.0, 1.0)
         scale = edge / max((x1 - x0) * width, (y1 - y0) * height)
@@ -88,20 +92,20 @@ def page_lines(data: bytes, page: int, limits: IngestOptions) -> list[tuple[str,
 
     ``page`` starts at 1. Raises MediaError.
     """
-    with _open_page(data, page) as loaded:
-        layer = read_layer(loaded, _render(loaded, limits), _MAX_PAGE_CHARS)
+    with _open_page(data, page) as (document, loaded):
+        layer = read_layer(document, loaded, _render(loaded, limits), _MAX_PAGE_CHARS)
         lines = layer.lines([*layer.shown, *layer.hidden])
         return [(text, box, 1.0) for text, box in lines]
 
 
 @contextmanager
-def _open_page(data: bytes, page: int) -> Iterator[pypdfium2.PdfPage]:
+def _open_page(data: bytes, page: int) -> Iterator[tuple[pypdfium2.PdfDocument, pypdfium2.PdfPage]]:
     """Open one page, from 1. Every error in the block becomes a MediaError."""
     document = _open(data)
     try:
         if not 1 <= page <= len(document):
             raise MediaError("broken", f"has no page {page:,}")
-        yield document[page - 1]
+        yield document, document[page - 1]
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
         raise MediaError("broken", f"page {page:,} cannot be read: {error}") from error
     finally:
@@ -110,11 +114,15 @@ def _open_page(data: bytes, page: int) -> Iterator[pypdfium2.PdfPage]:
 
 def _open(data: bytes) -> pypdfium2.PdfDocument:
     try:
-        return pypdfium2.PdfDocument(data)
+        document = pypdfium2.PdfDocument(data)
+        with warnings.catch_warnings():  # of forms in XML, which have a copy without
+            warnings.simplefilter("ignore")
+            document.init_forms()  # so that pages are drawn with values; runs no scripts
     except pypdfium2.PdfiumError as error:
         if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
             raise MediaError("encrypted", "is a PDF that needs a password") from error
         raise MediaError("broken", f"is not a valid PDF: {error}") from error
+    return document
 
 
 def _page_parts(
@@ -133,11 +141,25 @@ def _page_parts(
             page_facts = {"kind": "page", "ordinal": index, "page": index + 1}
             yield from context.picture_parts(image, len(document), **page_facts)
         if reads_text:
-            layer = read_layer(page, image, context.output.chars_left)
+            layer = read_layer(document, page, image, context.output.chars_left)
             yield from PageReader(page, index + 1, image, layer, context, request).parts()
+            yield from _note_parts(layer, index, context)
         yield from context.region_parts(image, request._replace(ocr="off"), index)
     finally:
         page.close()
+
+
+def _note_parts(layer: TextLayer, index: int, context: WorkerContext) -> Iterator[messages.JobPart]:
+    """Yield comments and fields, each kind in one message."""
+    kinds: tuple[tuple[messages.LineKind, bool], ...] = (("field", True), ("note", False))
+    for kind, is_field in kinds:
+        lines = [
+            (note.text, layer.frame.normalized(note.box), 1.0)
+            for note in layer.notes
+            if bool(note.value) == is_field
+        ]
+        if lines:
+            yield from context.line_parts(kind, index, lines, index + 1)
 
 
 def _render(page: pypdfium2.PdfPage, limits: IngestOptions) -> Image.Image:

@@ -16,6 +16,11 @@ from sightline.storage.ingest.decode.worker.pdf.characters import (
     PageFrame,
     read_characters,
 )
+from sightline.storage.ingest.decode.worker.pdf.page_notes import (
+    PageNote,
+    characters_of,
+    read_notes,
+)
 from sightline.storage.ingest.decode.worker.pdf.page_objects import PageObjects, read_objects
 from sightline.storage.ingest.decode.worker.pdf.page_text import TextLine, lines_of
 from sightline.storage.ingest.decode.worker.pdf.visibility import InkMap
@@ -37,7 +42,7 @@ class TextLayer:
     """The characters that a page shows, and those that are invisible on a picture.
 
     Text without ink at its place is in neither: nobody sees it. ``garbled`` counts characters
-    without a meaning, which are left out.
+    without a meaning, which are left out. The values of form fields count as shown.
     """
 
     frame: PageFrame
@@ -46,6 +51,11 @@ class TextLayer:
     hidden: list[Character]
     garbled: int
     is_blank: bool
+    notes: list[PageNote]
+
+    @property
+    def has_fields(self) -> bool:
+        return any(note.value for note in self.notes)
 
     @property
     def has_text(self) -> bool:
@@ -66,7 +76,9 @@ class TextLayer:
         return lines_of(characters, self.frame)[:_MAX_LINES]
 
 
-def read_layer(page: pypdfium2.PdfPage, image: Image.Image, max_chars: int) -> TextLayer:
+def read_layer(
+    document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, image: Image.Image, max_chars: int
+) -> TextLayer:
     """Read the text layer of a page with its picture, up to ``max_chars``."""
     frame = PageFrame.of(page, *page.get_size())
     objects = read_objects(page, frame)
@@ -77,13 +89,16 @@ def read_layer(page: pypdfium2.PdfPage, image: Image.Image, max_chars: int) -> T
     seen = [each for each, is_visible in zip(characters, visible, strict=True) if is_visible]
     shown = [each for each in seen if not each.invisible]
     clear = [each for each in shown if not _is_garbled(each)]
+    notes = list(read_notes(document, page, frame))
+    values = [character for note in notes for character in characters_of(note)]
     return TextLayer(
         frame,
         objects,
-        clear,
+        clear + values,
         [each for each in seen if each.invisible and not _is_garbled(each)],
         len(shown) - len(clear),
         ink.is_plain,
+        notes,
     )
 
 
