@@ -195,7 +195,11 @@ class Runtime:
             ingest_capacity=self._ingest_capacity,
             decoder=self._decoder,
             transcriber=self._transcriber,
-            ocr_engine=None if settings.ingest.ocr == "off" else load_ocr_engine(),
+            ocr_engine=(
+                None
+                if settings.ingest.ocr == "off"
+                else load_ocr_engine(settings.ingest.ocr_models)
+            ),
             vlm=self.vlm,
             sql_runner=(
                 AnalyticsProvider(settings, self.database) if settings.analytics.enabled else None
@@ -330,7 +334,7 @@ def ingest_options(settings: Settings) -> IngestOptions:
     return IngestOptions(
         batch_size=settings.encoder.batch_size,
         max_pixels=settings.limits.max_image_pixels,
-        **dict(settings.ingest),
+        **settings.ingest.model_dump(exclude={"ocr_models"}),
     )
 
 

@@ -79,13 +79,13 @@ class OcrLine:
     """A recognized line of text.
 
     ``box`` is in the frame of the picture, however it is turned. ``confidence`` is 0 to 1.
-    ``starts_row`` is false for a line beside the line before it.
+    ``starts_row`` is false for a line beside the line before it; None: the boxes say.
     """
 
     text: str
     box: Box
     confidence: float
-    starts_row: bool = True
+    starts_row: bool | None = None
 
 
 OcrProblem = Literal["small print", "unknown script", "cut short"]

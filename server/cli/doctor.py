@@ -18,6 +18,11 @@ from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.static_tokens import load_tokens
 from sightline.server.config import Settings, load_settings, unknown_variables, variable
 from sightline.server.config.hosts import MCP_PATH
+from sightline.server.models.ocr.ocr_models import (
+    OCR_LANGUAGES,
+    find_models,
+    installed_languages,
+)
 from sightline.server.models.speech import load_transcriber
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.models.vision_language.vlm_client import VlmClient
@@ -79,6 +84,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield await _vlm(settings)
     yield await _reranker(settings)
     yield await _speech(settings)
+    yield check_ocr(settings)
     yield _allowed_roots(settings)
     yield _http(settings)
     yield _traces()
@@ -240,6 +246,24 @@ async def _rerank_seconds(model: RerankModel) -> float:
     started = time.perf_counter()
     await model.score("a red van", [RerankCandidate("", "a red van in the street")])
     return time.perf_counter() - started
+
+
+def check_ocr(settings: Settings) -> Diagnosis:
+    """Return which OCR models there are."""
+    if settings.ingest.ocr == "off":
+        return Diagnosis("ok", "OCR", "off")
+    folder = settings.ingest.ocr_models
+    try:
+        find_models()
+    except SightlineError as error:
+        return Diagnosis("error", "OCR", describe(error))
+    if folder is not None and not folder.is_dir():
+        return Diagnosis("error", "OCR", f"folder not found: {folder}")
+    more = [f"{name} ({OCR_LANGUAGES[name]})" for name in installed_languages(folder)]
+    missing = [name for name in OCR_LANGUAGES if name not in installed_languages(folder)]
+    read = ", ".join(("Latin, Chinese, Japanese", *more))
+    where = f"{variable('ingest.ocr_models')} has no model of " if missing else ""
+    return Diagnosis("ok", "OCR", f"reads {read}. {where}{', '.join(missing)}".rstrip(". "))
 
 
 def _allowed_roots(settings: Settings) -> Diagnosis:

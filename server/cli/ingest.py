@@ -13,6 +13,7 @@ from typing import IO, Any
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings, variable
 from sightline.server.database.provider import open_database
+from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES, find_models
 from sightline.server.observability import logs, terminal
 from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
@@ -40,6 +41,12 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
         help="also embed tiles of the images of this collection (about 16 vectors per image)",
     )
     parser.add_argument(
+        "--ocr-languages",
+        metavar="NAME,...",
+        help="languages that OCR of this collection reads besides those in Latin script, Chinese "
+        f"and Japanese: {', '.join(OCR_LANGUAGES)}; 'none' for no other",
+    )
+    parser.add_argument(
         "--retry-failed",
         action="store_true",
         help="instead of PATH: try the files again that failed in the collection",
@@ -63,19 +70,20 @@ async def run_ingest(arguments: argparse.Namespace) -> int:
     collection = arguments.collection or settings.default_collection
     if bool(arguments.paths) == arguments.retry_failed:
         raise ConfigurationError("Give the paths to ingest, or --retry-failed without paths.")
+    chosen = _collection_settings(arguments)
     with (
         _open_report(arguments.failures) as report,
         ingest_progress(shown=not arguments.quiet and not arguments.json) as progress,
     ):
         if arguments.retry_failed:
-            summary = await _retry(settings, collection, progress, tiles=arguments.tiles)
+            summary = await _retry(settings, collection, progress, chosen=chosen)
         else:
             summary = await ingest_paths(
                 settings,
                 arguments.paths,
                 collection,
                 progress,
-                tiles=arguments.tiles,
+                chosen=chosen,
                 max_examples=None,
             )
         report.writelines(_failure_lines(summary))
@@ -92,10 +100,10 @@ async def ingest_paths(
     collection: str,
     progress: Callable[[IngestProgress], None],
     *,
-    tiles: bool | None = None,
+    chosen: Mapping[str, Any] | None = None,
     max_examples: int | None = MAX_EXAMPLES,
 ) -> IngestSummary:
-    """Ingest paths with the configured models; ``tiles=None`` keeps the setting."""
+    """Ingest paths with the configured models; ``chosen`` are settings of the collection."""
     inputs = [_parse_input(settings, path) for path in paths]
     async with open_dependencies(settings) as deps:
         return await ingest(
@@ -103,7 +111,7 @@ async def ingest_paths(
             inputs,
             collection,
             progress=progress,
-            settings=_collection_settings(tiles),
+            settings=chosen,
             max_examples=max_examples,
         )
 
@@ -113,7 +121,7 @@ async def _retry(
     collection: str,
     progress: Callable[[IngestProgress], None],
     *,
-    tiles: bool | None,
+    chosen: Mapping[str, Any] | None,
 ) -> IngestSummary:
     """Try the failed files of a collection again; forget those that are gone."""
 
@@ -141,7 +149,7 @@ async def _retry(
             plan.inputs,
             name,
             progress=progress,
-            settings=_collection_settings(tiles),
+            settings=chosen,
             max_examples=None,
             is_wanted=plan.is_wanted,
         )
@@ -152,8 +160,17 @@ async def _retry(
         return summary
 
 
-def _collection_settings(tiles: bool | None) -> dict[str, Any] | None:
-    return None if tiles is None else {collection_settings.TILES_SETTING: tiles}
+def _collection_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the collection that the command changes."""
+    chosen: dict[str, Any] = {}
+    if arguments.tiles is not None:
+        chosen[collection_settings.TILES_SETTING] = arguments.tiles
+    if arguments.ocr_languages is not None:
+        names = [name.strip() for name in arguments.ocr_languages.split(",")]
+        languages = [] if names == ["none"] else [name for name in names if name]
+        find_models(languages, load_settings().ingest.ocr_models)
+        chosen[collection_settings.OCR_LANGUAGES_SETTING] = languages
+    return chosen
 
 
 def _open_report(path: Path | None) -> IO[str]:

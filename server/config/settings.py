@@ -208,6 +208,8 @@ class IngestSettings(SettingsGroup):
     """Worker processes of all ingests together. 0: one per CPU core, at least two."""
     ocr: OcrMode = "auto"
     """Read text in images: `auto` (if a quick check finds text), `on` or `off`."""
+    ocr_models: AbsolutePath | None = None
+    """Folder with OCR models for `sightline ingest --ocr-languages`."""
     timezone: str = _INGEST.timezone
     """Time zone of capture times without an offset, such as `Europe/Berlin`."""
     keep_location: bool = _INGEST.keep_location

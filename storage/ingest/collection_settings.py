@@ -16,6 +16,8 @@ from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 TILES_SETTING = "tiles"
 """The collection setting that turns on search by tiles."""
+OCR_LANGUAGES_SETTING = "ocr_languages"
+"""The collection setting with the languages that OCR reads besides its own."""
 
 _SQL = load_sql("ingest")
 _DELETE_TILES = ("no_statement_timeout", "delete_tiles", "clear_tile_scheme", "unassign_tile_space")
@@ -75,8 +77,12 @@ async def tile_space(
 
 def ocr_policy(
     collection: Collection, options: IngestOptions, ocr_engine: OcrEngine | None
-) -> tuple[OcrMode, str]:
-    """Return the OCR mode and the name of the engine."""
+) -> tuple[OcrMode, OcrEngine | None]:
+    """Return the OCR mode, and the engine for the languages of the collection.
+
+    The engine is None if the mode is ``off``. Raises ConfigurationError for an invalid setting and
+    for a language without a model.
+    """
     mode = collection.settings.get("ocr", options.ocr)
     if mode not in get_args(OcrMode):
         raise ConfigurationError(
@@ -84,7 +90,13 @@ def ocr_policy(
             "'auto', 'on' or 'off'"
         )
     if mode == "off":
-        return "off", ""
+        return "off", None
     if ocr_engine is None:
         raise ConfigurationError(f"ocr is {mode!r} but there is no OCR engine; set it to 'off'")
-    return mode, ocr_engine.name
+    languages = collection.settings.get(OCR_LANGUAGES_SETTING, [])
+    if not isinstance(languages, list) or not all(isinstance(each, str) for each in languages):
+        raise ConfigurationError(
+            f"the setting {OCR_LANGUAGES_SETTING!r} of collection {collection.name!r} is "
+            f"{shown(str(languages))}; use a list of languages"
+        )
+    return mode, ocr_engine.for_languages(languages) if languages else ocr_engine

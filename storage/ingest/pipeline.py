@@ -108,7 +108,7 @@ async def ingest(
             None if passage_encoder is None else passage_encoder.identity,
             settings or {},
         )
-        ocr_policy = collection_settings.ocr_policy(target, options, ocr_engine)
+        ocr_mode, ocr_engine = collection_settings.ocr_policy(target, options, ocr_engine)
         tile_space = await collection_settings.tile_space(database, target, encoder.identity)
         stats = IngestStats(target.name, progress, max_listed_files, max_examples)
         speech = SpeechStage(transcriber, stats)
@@ -121,7 +121,9 @@ async def ingest(
             passage_encoder=passage_encoder,
             ocr_engine=ocr_engine,
             speech=speech,
-            planner=DecodePlanner(*ocr_policy, tile_space is not None, speech.name),
+            planner=DecodePlanner(
+                ocr_mode, ocr_engine.name if ocr_engine else "", tile_space is not None, speech.name
+            ),
             options=options,
             capacity=capacity,
             principal=principal,

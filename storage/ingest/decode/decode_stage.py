@@ -341,7 +341,7 @@ class _DecodeAttempt:
                 text,
                 normalize_box(box),
                 min(max(confidence, 0.0), 1.0),
-                starts_row=starts is None or starts[number],
+                starts_row=None if starts is None else starts[number],
             )
             for number, (text, box, confidence) in enumerate(part.lines)
             if text.strip()

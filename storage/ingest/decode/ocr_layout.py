@@ -6,7 +6,7 @@ passage up to a length; the text layer of a page is split at its paragraphs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline.storage.interfaces import OcrLine
@@ -31,12 +31,11 @@ class TextBlock:
 def group_lines(lines: Sequence[OcrLine], *, paragraphs: bool) -> list[TextBlock]:
     """Group lines in reading order into blocks of at most 1,500 characters.
 
-    ``paragraphs`` is for lines whose boxes alone say what a row is: those side by side. It also
-    splits at a gap between rows and where the next row is not below the last one. A single longer
-    line is not cut.
+    Lines side by side form one row of text, unless the lines say themselves where rows start.
+    ``paragraphs`` also splits at a gap between rows and where the next row is not below the last
+    one. A single longer line is not cut.
     """
-    starts = _starts_row_by_box if paragraphs else _starts_row
-    return [_block(rows) for rows in _group_rows(_rows(lines, starts), paragraphs=paragraphs)]
+    return [_block(rows) for rows in _group_rows(_rows(lines), paragraphs=paragraphs)]
 
 
 def join_hyphenated(text: str) -> tuple[str, str]:
@@ -67,23 +66,19 @@ def _widen(low: float, high: float) -> tuple[float, float]:
     return low, low + _MIN_EDGE
 
 
-def _starts_row(_: OcrLine, line: OcrLine) -> bool:
-    return line.starts_row
-
-
-def _starts_row_by_box(before: OcrLine, line: OcrLine) -> bool:
+def _starts_row(before: OcrLine, line: OcrLine) -> bool:
+    if line.starts_row is not None:
+        return line.starts_row
     left, right = before.box, line.box
     overlap = min(left[3], right[3]) - max(left[1], right[1])
     return overlap <= _ROW_OVERLAP * min(_height(left), _height(right))
 
 
-def _rows(
-    lines: Sequence[OcrLine], starts_row: Callable[[OcrLine, OcrLine], bool]
-) -> Iterator[list[OcrLine]]:
+def _rows(lines: Sequence[OcrLine]) -> Iterator[list[OcrLine]]:
     row: list[OcrLine] = []
     length = 0
     for line in lines:
-        if row and (starts_row(row[-1], line) or length + len(line.text) > _MAX_BLOCK_CHARS):
+        if row and (_starts_row(row[-1], line) or length + len(line.text) > _MAX_BLOCK_CHARS):
             yield row
             row, length = [], 0
         row.append(line)

@@ -123,8 +123,9 @@ class WorkerContext:
                 max_seconds = _OCR_SHARE * self.limits.file_timeout_seconds
                 reading = self.ocr_engine.read(image, max_seconds)
         rows = [(line.text, line.box, line.confidence) for line in reading.lines]
-        starts = [line.starts_row for line in reading.lines]
-        yield from self.line_parts("ocr", asset, rows, page, start_seconds, starts)
+        starts = [line.starts_row for line in reading.lines if line.starts_row is not None]
+        known = starts if len(starts) == len(rows) else None
+        yield from self.line_parts("ocr", asset, rows, page, start_seconds, known)
         if reading.problem is not None:
             where = "" if page is None else f"page {page}: "
             reason = f"{where}{_OCR_PROBLEMS[reading.problem]}"

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw, ImageOps
-from PIL.ImageFont import load_default
+from PIL.ImageFont import load_default, truetype
 
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.ingest.decode.ocr_layout import group_lines, normalize_box
+from sightline.storage.ingest.decode.render.fonts import LabelFont, label_font
 from sightline.storage.interfaces import OcrLine
 from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench
@@ -109,10 +110,45 @@ def test_the_box_of_an_ocr_line_fits_its_letters(degrees: int) -> None:
     assert max(abs(a - b) for a, b in zip(found, letters, strict=True)) < 4
 
 
+async def test_a_scan_on_its_side_is_read_in_rows_with_boxes_in_its_own_frame(
+    ocr_bench: Bench, album: Path
+) -> None:
+    picture = Image.new("RGB", (600, 300), "white")
+    for number, (name, price) in enumerate([("Garden hose", "30.90"), ("Total", "43.40")]):
+        for x, text in ((20, name), (440, price)):
+            ImageDraw.Draw(picture).text((x, 60 + 100 * number), text, "black", load_default(36))
+    picture.rotate(90, expand=True).save(album / "scan.png")
+    await ocr_bench.ingest("album", ocr="auto")
+    ((text,),) = await ocr_bench.rows("SELECT text FROM sightline.content_passage")
+    assert text == "Garden hose 30.90\nTotal 43.40"
+    lines = await ocr_bench.rows("SELECT x0, x1, y0, y1 FROM sightline.region ORDER BY ordinal")
+    assert all(x1 - x0 < y1 - y0 for x0, x1, y0, y1 in lines)
+    assert lines[0][2] > lines[1][3]  # the name is below the price
+
+
+async def test_print_of_an_unknown_script_is_reported_and_not_stored(
+    ocr_bench: Bench, album: Path
+) -> None:
+    picture = Image.new("RGB", (700, 320), "white")
+    with label_font(LabelFont.ARABIC) as path:
+        font = truetype(str(path), 40)
+    for number, line in enumerate(
+        ["فاتورة رقم", "المبلغ الإجمالي المستحق", "الدفع خلال ثلاثين يوما"]
+    ):
+        ImageDraw.Draw(picture).text((40, 30 + 90 * number), line, "black", font)
+    picture.save(album / "scan.png")
+    summary = await ocr_bench.ingest("album", ocr="auto")
+    ((name, reason),) = summary.warnings["unreadable"].examples
+    assert name == "album/scan.png"
+    assert "script that no OCR model of this collection reads" in reason
+    assert await ocr_bench.rows("SELECT reading FROM sightline.asset") == [("unreadable",)]
+    assert await ocr_bench.rows("SELECT text FROM sightline.content_passage") == []
+
+
 def test_lines_side_by_side_form_one_row() -> None:
     lines = [
         OcrLine("Total", (0.1, 0.5, 0.3, 0.55), 0.9),
-        OcrLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9, starts_row=False),
+        OcrLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9),
         OcrLine("Thank you", (0.1, 0.8, 0.4, 0.85), 0.6),
     ]
     (whole,) = group_lines(lines, paragraphs=False)
