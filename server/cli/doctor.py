@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from sightline.server.observability.metrics import Metrics
 from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError, describe
+from sightline.storage.ingest.decode.worker.documents.libre_office import find_libre_office
 from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat
 from sightline.storage.interfaces import SPEECH_RATE, EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
@@ -78,6 +80,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
         yield Diagnosis("note", "settings", warning)
     for diagnosis in check_formats(FORMATS):
         yield diagnosis
+    yield check_libre_office(find_libre_office(), is_used=settings.ingest.libre_office)
     yield _data_dir(settings)
     async for diagnosis in _database_and_encoders(settings):
         yield diagnosis
@@ -120,6 +123,20 @@ def check_formats(formats: Sequence[FileFormat]) -> Iterator[Diagnosis]:
         package = READERS[reader].package
         message = f"{names} cannot be read: {package} is not installed (pip install '{package}')"
         yield Diagnosis("note", "file formats", message)
+
+
+def check_libre_office(program: Path | None, *, is_used: bool) -> Diagnosis:
+    """Report whether LibreOffice shows the pages of documents."""
+    setting = variable("ingest.libre_office")
+    if program is None:
+        if is_used:
+            problem = f"{setting} is set, but LibreOffice is not installed: no document has pages"
+            return Diagnosis("error", "LibreOffice", problem)
+        return Diagnosis("note", "LibreOffice", "not installed; documents are read without pages")
+    if is_used:
+        return Diagnosis("ok", "LibreOffice", f"{program} shows pages and reads old formats")
+    message = f"{program} is not used; set {setting}=true for page images and old formats"
+    return Diagnosis("note", "LibreOffice", message)
 
 
 def _data_dir(settings: Settings) -> Diagnosis:

@@ -219,6 +219,9 @@ class IngestSettings(SettingsGroup):
     """Store the names of people in the metadata of pictures, with their boxes."""
     keep_patients: bool = _INGEST.keep_patients
     """Store the data of patients in DICOM files: names, numbers, dates and free texts."""
+    libre_office: bool = _INGEST.libre_office
+    """Use LibreOffice, if it is installed, to show the pages of Word documents and slides as
+    assets, and to read `.doc`, `.xls`, `.ppt` and `.rtf`. A document takes several seconds more."""
     max_file_bytes: PositiveInt = _INGEST.max_file_bytes
     """Maximum size of a file."""
     file_timeout_seconds: Seconds = _INGEST.file_timeout_seconds

@@ -97,6 +97,8 @@ class IngestOptions:
     """Store where a picture was taken: position and names of places in its metadata."""
     keep_people: bool = True
     """Store the names of people in the metadata of a picture, with their boxes."""
+    libre_office: bool = False
+    """Show pages of documents, and read old formats, with LibreOffice."""
     keep_patients: bool = False
     """Store names, numbers, dates and free texts of DICOM files."""
     timezone: str = "UTC"

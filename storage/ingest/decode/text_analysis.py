@@ -140,7 +140,8 @@ def _passages(decoded: stages.DecodedSource) -> Iterator[stages.PassageDraft]:
         # Subtitles in a sidecar replace those in the video file.
         if not (subtitles and draft.kind == "subtitle"):
             yield draft
-    described = None if decoded.kind == "text" else 0
+    # What is said of a document is not said of its first picture, and it may have none.
+    described = None if decoded.kind in ("text", "document") else 0
     if decoded.description.caption_text:
         yield stages.PassageDraft("caption", 0, decoded.description.caption_text, asset=described)
     if decoded.description.words:

@@ -19,6 +19,11 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.ingest.decode.render.view import draw_in_crop, encode_jpeg, load_view
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
+from sightline.storage.ingest.decode.worker.documents.libre_office import (
+    CONVERTED,
+    convert,
+    page_image_parts,
+)
 from sightline.storage.ingest.decode.worker.media.subtitles import parse_subtitles
 from sightline.storage.ingest.decode.worker.open_file import (
     hash_file,
@@ -149,7 +154,8 @@ def _decode(request: messages.DecodeRequest, context: WorkerContext) -> Iterator
     known = format_of(request.name, _head(request, context.limits))
     if known is None:
         raise MediaError("unsupported", "is not of a supported file type")
-    if known.kind in ("archive", "unsupported") or not known.is_available:
+    is_converted = context.limits.libre_office and known.name in CONVERTED
+    if not is_converted and (known.kind in ("archive", "unsupported") or not known.is_available):
         raise known.refusal()
     if known.kind in ("video", "audio"):
         yield from _decode_media(request, known, context)
@@ -176,7 +182,7 @@ def _decode_file(
             sha256 = hashlib.sha256(data).hexdigest()
     size = len(data)
     context.begin_source(size, request.name)
-    if known.kind == "document" or known.name in _WEB_PAGES:
+    if known.kind == "document" or known.name in (*_WEB_PAGES, *CONVERTED):
         yield from _document_parts(data, sha256, known, request, context)
     elif known.kind in ("text", "rows", "subtitles"):
         if not request.metadata_only:
@@ -202,7 +208,13 @@ def _document_parts(
     from sightline.storage.ingest.decode.worker.documents.read_document import read_document
     from sightline.storage.ingest.decode.worker.documents.web_page import read_web_page
 
-    if known.kind == "document":
+    mime_type = known.mime_type
+    if known.name in CONVERTED:
+        target, mime_type = CONVERTED[known.name]
+        seconds = context.limits.file_timeout_seconds
+        package = convert(data, known.suffixes[0], target, seconds, context.report_alive)
+        document = read_document(package, context.limits)
+    elif known.kind == "document":
         document = read_document(data, context.limits)
     else:
         text, _, warning = decode_text(data, context.limits.max_text_bytes)
@@ -213,11 +225,13 @@ def _document_parts(
     for part in document_parts(document, context, request):
         has_pictures = has_pictures or isinstance(part, messages.ImagePart)
         yield part
+    if context.limits.libre_office:
+        yield from page_image_parts(data, known, request, context)
     # A page without pictures is a text: nothing of it can be viewed or read by OCR.
     kind: Literal["document", "text"] = "text"
-    if known.kind == "document" or has_pictures or request.metadata_only:
+    if known.name not in _WEB_PAGES or has_pictures or request.metadata_only:
         kind = "document"
-    yield messages.SourceInfo(kind, sha256, len(data), known.mime_type, document.embedded)
+    yield messages.SourceInfo(kind, sha256, len(data), mime_type, document.embedded)
 
 
 def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.JobPart]:

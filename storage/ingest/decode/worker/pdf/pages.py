@@ -67,6 +67,27 @@ def decode_pdf(
         document.close()
 
 
+def page_images(
+    data: bytes, context: WorkerContext, request: messages.DecodeRequest, first_ordinal: int
+) -> Iterator[messages.ImagePart]:
+    """Yield the pictures of the pages of a PDF without their text, as far as there is room."""
+    document = _open(data)
+    try:
+        count = min(len(document), context.limits.max_pages)
+        for index in range(count):
+            late = context.clock.seconds > request.work_seconds
+            if late or not context.has_room_for_picture():
+                raise MediaError("too_large", f"has room or time for {index:,} of {count:,} pages")
+            with context.timed("render"):
+                image = _render(document[index], context.limits)
+            facts = {"kind": "page", "ordinal": first_ordinal + index, "page": index + 1}
+            yield from context.picture_parts(image, count, **facts)
+    except (pypdfium2.PdfiumError, ValueError, OSError) as error:
+        raise MediaError("broken", f"has a page that cannot be rendered: {error}") from error
+    finally:
+        document.close()
+
+
 def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Image.Image:
     """Return a part of a page in RGB, its longer side ``edge`` pixels long.
 
