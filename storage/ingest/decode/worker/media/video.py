@@ -29,7 +29,7 @@ _TEXT_CODECS = {"srt", "subrip", "mov_text", "webvtt", "ass", "ssa", "text"}
 _COMPARE_SIZE = (64, 36)
 _COMPARE_SECONDS = 0.25
 # Of 255; more than noise and compression. Brightness and two colors, which differ less.
-_MIN_DIFFERENCES = np.array((24, 10, 10), np.int16)[:, None, None]
+_MIN_DIFFERENCES = np.array((20, 10, 10), np.int16)[:, None, None]
 # Shares of changed pixels that make a frame new: at once, after a while, after `interval`.
 _NEW_SCENE_SHARE, _MOVED_SHARE, _ANY_CHANGE_SHARE = 0.35, 0.03, 0.005
 _MIN_SPACING_SECONDS = 0.5
