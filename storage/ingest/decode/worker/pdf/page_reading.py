@@ -10,6 +10,7 @@ import pypdfium2
 from PIL import Image
 
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
+from sightline.storage.ingest.decode.worker.image import OCR_PIXELS
 from sightline.storage.ingest.decode.worker.pdf.page_text import TextLine
 from sightline.storage.ingest.decode.worker.pdf.text_layer import (
     TextLayer,
@@ -29,10 +30,18 @@ _MAX_FIGURES = 12
 _MIN_FIGURE_SHARE = 0.003  # of the page
 _MIN_FIGURE_POINTS = 14
 _FIGURE_DPI, _FIGURE_EDGE = 300, 2000
+_SHEET_DPI = 150
 _MAX_OVERLAP = 0.4  # of a line that OCR reads, with lines of the text layer
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
-_OcrRow = tuple[str, Box, float]
+
+class _OcrRow(NamedTuple):
+    """A line that OCR read; ``starts_row`` is None where only the boxes say it."""
+
+    text: str
+    box: Box
+    score: float
+    starts_row: bool | None = None
 
 
 class _Result(NamedTuple):
@@ -79,7 +88,10 @@ class PageReader:
             lines = [(text, box, 1.0) for text, box in result.lines]
             yield from self.context.line_parts("page_text", asset, lines, self.number)
         if uses_ocr:
-            yield from self.context.line_parts("ocr", asset, result.rows, self.number)
+            rows = [row[:3] for row in result.rows]
+            starts = [row.starts_row for row in result.rows if row.starts_row is not None]
+            known = starts if len(starts) == len(rows) else None
+            yield from self.context.line_parts("ocr", asset, rows, self.number, row_starts=known)
         yield from result.parts
 
     def _without_ocr(self) -> _Result:
@@ -125,10 +137,10 @@ class PageReader:
         margin = 0.01
         band = (0.0, max(0.0, top - margin), 1.0, min(1.0, bottom + margin))
         rows, _ = self._read(self.image, band, always=True)
-        return agreement(text, " ".join(row[0] for row in rows)) >= _MIN_AGREEMENT
+        return agreement(text, " ".join(row.text for row in rows)) >= _MIN_AGREEMENT
 
     def _whole_page(self, reading: Reading, shown: Sequence[TextLine]) -> _Result:
-        image = without_text(self.image, [line.box for line in shown])
+        image = without_text(self._whole_picture(), [line.box for line in shown])
         rows, parts = self._read(image, _WHOLE, always=self.request.ocr == "on" or not shown)
         rows = _besides(rows, shown)
         if reading == "text layer" and (rows or not shown):
@@ -149,7 +161,7 @@ class PageReader:
             figure = self._render(box)
             inside = [_within(line.box, box) for line in shown if _overlap(line.box, box)]
             read, _ = self._read(without_text(figure, inside), _WHOLE, always=False)
-            rows += [(text, _outside(part, box), score) for text, part, score in read]
+            rows += [row._replace(box=_outside(row.box, box)) for row in read]
         rows = _besides(rows, shown)
         return _Result("figures" if rows else "text layer", shown, rows)
 
@@ -167,6 +179,18 @@ class PageReader:
             if not any(_overlap(box, other) > 0.8 * _area(box) for other in kept):
                 kept.append(box)
         return sorted(kept, key=lambda box: (box[1], box[0]))
+
+    def _whole_picture(self) -> Image.Image:
+        """Return the page, of a large sheet with more pixels than are stored."""
+        frame = self.layer.frame
+        edge = (OCR_PIXELS / (frame.width * frame.height)) ** 0.5 * max(frame.width, frame.height)
+        edge = min(edge, _SHEET_DPI / 72 * max(frame.width, frame.height))
+        if edge < 1.3 * max(self.image.size):
+            return self.image
+        with self.context.timed("render"):
+            scale = edge / max(frame.width, frame.height)
+            image: Image.Image = self.page.render(scale=scale).to_pil()
+            return image.convert("RGB")
 
     def _render(self, box: Box) -> Image.Image:
         """Return a part of the page, sharp enough to read small print."""
@@ -196,7 +220,11 @@ class PageReader:
         parts: list[messages.JobPart] = []
         for part in self.context.region_parts(image, request, self.number - 1, page=self.number):
             if isinstance(part, messages.TextLines):
-                rows += [(text, _outside(each, box), score) for text, each, score in part.lines]
+                starts: Sequence[bool | None] = part.row_starts or [None] * len(part.lines)
+                rows += [
+                    _OcrRow(text, _outside(each, box), score, start)
+                    for (text, each, score), start in zip(part.lines, starts, strict=True)
+                ]
             elif not isinstance(part, messages.OcrStarted):
                 parts.append(part)
         return rows, parts
@@ -219,11 +247,15 @@ def _sample(lines: Sequence[TextLine]) -> list[TextLine]:
 
 def _besides(rows: Sequence[_OcrRow], lines: Sequence[TextLine]) -> list[_OcrRow]:
     """Return the lines that OCR read where the text layer has none."""
-    return [
-        row
-        for row in rows
-        if sum(_overlap(row[1], line.box) for line in lines) <= _MAX_OVERLAP * _area(row[1])
-    ]
+    kept: list[_OcrRow] = []
+    starts_row = False
+    for row in rows:
+        starts_row = starts_row or row.starts_row is True
+        if sum(_overlap(row.box, line.box) for line in lines) <= _MAX_OVERLAP * _area(row.box):
+            # Where the first line of a row is left out, the next one starts it.
+            kept.append(row._replace(starts_row=starts_row) if row.starts_row is not None else row)
+            starts_row = False
+    return kept
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -201,3 +201,32 @@ def test_text_that_nobody_sees_is_no_text_of_the_page() -> None:
 def test_without_ocr_a_hidden_layer_is_kept_and_named() -> None:
     data = pdf(scan_with_layer(INVOICE))
     assert read(data, "off")[:2] == ("hidden layer", [INVOICE])
+
+
+def test_the_rows_of_a_scan_on_its_side_are_kept() -> None:
+    image = Image.new("RGB", (1190, 840), "white")
+    font = ImageFont.load_default(40)
+    for number, (name, price) in enumerate([("Garden hose", "30.90"), ("Total", "43.40")]):
+        for x, text in ((60, name), (900, price)):
+            ImageDraw.Draw(image).text((x, 100 + 100 * number), text, "black", font=font)
+    turned = ImageReader(image.rotate(90, expand=True))
+    data = pdf(lambda canvas: canvas.drawImage(turned, 0, 0, WIDTH, HEIGHT))
+    context().begin_source(len(data))
+    parts = decode_pdf(data, context(), messages.DecodeRequest("a.pdf", ocr="auto"))
+    (lines,) = [part for part in parts if isinstance(part, messages.TextLines)]
+    assert [text for text, *_ in lines.lines] == ["Garden hose", "30.90", "Total", "43.40"]
+    assert lines.row_starts == [True, False, True, False]
+
+
+def test_small_print_on_a_large_sheet_is_read() -> None:
+    """The stored picture of the sheet has too few pixels for its print."""
+    sheet = Image.new("L", (3508, 2480), 255)
+    font = ImageFont.load_default(11)
+    ImageDraw.Draw(sheet).text((700, 900), "VALVE V-2041 DN50", 0, font=font)
+    data = pdf(
+        lambda canvas: canvas.drawImage(ImageReader(sheet), 0, 0, 1684, 1190), size=(1684, 1190)
+    )
+    reading, _, rows, _ = read(data, "on")
+    assert (reading, [text for text, _ in rows]) == ("scan", ["VALVE V-2041 DN50"])
+    ((x0, y0, _, _),) = [box for _, box in rows]
+    assert (round(x0, 2), round(y0, 2)) == (0.2, 0.36)
