@@ -334,8 +334,13 @@ def ingest_options(settings: Settings) -> IngestOptions:
     return IngestOptions(
         batch_size=settings.encoder.batch_size,
         max_pixels=settings.limits.max_image_pixels,
-        **settings.ingest.model_dump(exclude={"ocr_models"}),
+        **settings.ingest.model_dump(exclude={"ocr_models", "pdf_passwords"}),
+        pdf_passwords=_pdf_passwords(settings),
     )
+
+
+def _pdf_passwords(settings: Settings) -> tuple[str, ...]:
+    return tuple(each.get_secret_value() for each in settings.ingest.pdf_passwords)
 
 
 def create_image_decoder(settings: Settings) -> ImageDecoder:
@@ -348,6 +353,7 @@ def create_image_decoder(settings: Settings) -> ImageDecoder:
         memory_mib=settings.ingest.worker_memory_mib,
         timeout_seconds=_DECODE_TIMEOUT_SECONDS,
         workers=max(2, min(4, settings.ingest.workers or available_cores())),
+        pdf_passwords=_pdf_passwords(settings),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, Secret
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
 from pydantic_settings import NoDecode
 
 from sightline.storage.ingest.discover.public_addresses import IpNetwork
@@ -76,6 +76,7 @@ Network = Annotated[IpNetwork, BeforeValidator(_network)]
 Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
 Hosts = Annotated[tuple[Host, ...], NoDecode, _split(",")]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, _split(",")]
 Networks = Annotated[tuple[Network, ...], NoDecode, _split(",")]
 #: Asymmetric signature algorithms only.
 Algorithm = Literal[

@@ -39,6 +39,7 @@ from sightline.server.config.setting_types import (
     Paths,
     RerankerName,
     Seconds,
+    Secrets,
     Words,
 )
 from sightline.storage import db
@@ -231,6 +232,8 @@ class IngestSettings(SettingsGroup):
     """Memory limit of one worker (Linux only)."""
     max_pages: PositiveInt = _INGEST.max_pages
     """Maximum pages of a PDF. Longer ones fail."""
+    pdf_passwords: Secrets = ()
+    """Passwords to open encrypted PDFs with, separated by commas. They are stored nowhere."""
     max_video_bytes: PositiveInt = _INGEST.max_video_bytes
     """Maximum size of a video."""
     max_video_seconds: PositiveInt = _INGEST.max_video_seconds

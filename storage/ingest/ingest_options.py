@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -76,6 +76,8 @@ class IngestOptions:
     max_rows: int = 100_000
     """Rows of one CSV or JSON Lines file; each becomes a passage."""
     max_pages: int = 2000
+    pdf_passwords: tuple[str, ...] = field(default=(), repr=False)
+    """Passwords that encrypted PDFs are opened with."""
     page_dpi: int = 150
     page_pixels: int = 4_000_000
     """Maximum width times height of a rendered page."""
@@ -111,13 +113,13 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         """Validate the values. Raises ConfigurationError."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            may_be_zero = field.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
+        for option in fields(self):
+            value = getattr(self, option.name)
+            may_be_zero = option.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             if value < 0 or (value == 0 and not may_be_zero):
-                raise ConfigurationError(f"{field.name} is {value}; it must be greater than 0")
+                raise ConfigurationError(f"{option.name} is {value}; it must be greater than 0")
         if self.ocr not in get_args(OcrMode):
             raise ConfigurationError(f"ocr is {shown(self.ocr)}; use 'auto', 'on' or 'off'")
         if self.chunk_overlap_tokens >= self.chunk_tokens:

@@ -83,12 +83,19 @@ class ImageDecoder:
     """
 
     def __init__(
-        self, *, max_pixels: int, memory_mib: int, timeout_seconds: float, workers: int
+        self,
+        *,
+        max_pixels: int,
+        memory_mib: int,
+        timeout_seconds: float,
+        workers: int,
+        pdf_passwords: tuple[str, ...] = (),
     ) -> None:
         self._limits = IngestOptions(
             max_pixels=max_pixels,
             worker_memory_mib=memory_mib,
             file_timeout_seconds=timeout_seconds,
+            pdf_passwords=pdf_passwords,
         )
         self._slots = WorkerSlots(workers, max_per_principal=workers // 2, max_waiting=_MAX_WAITING)
         self._running: set[asyncio.Task[None]] = set()

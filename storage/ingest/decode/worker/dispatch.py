@@ -135,9 +135,11 @@ def _render_page(
 
     try:
         data = _read_blob(document, limits.max_file_bytes)
-        return render_page_part(data, request.page, request.crop, request.page_edge), None
+        passwords = limits.pdf_passwords
+        part = render_page_part(data, request.page, request.crop, request.page_edge, passwords)
     except MediaError as error:
         return None, error.code
+    return part, None
 
 
 def _render(request: messages.RenderImageRequest, limits: IngestOptions) -> messages.RenderedImage:

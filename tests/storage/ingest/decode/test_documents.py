@@ -14,6 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.ingest.decode.worker.text_files import parse_rows
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.records.deletion import delete_assets
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import pdf
@@ -116,6 +117,22 @@ async def test_hostile_pdfs_fail_by_name_and_leave_nothing(bench: Bench, album: 
         "album/d-long.pdf": "too_many_pages",
     }
     assert len(list(bench.blobs.locations())) == 1
+
+
+async def test_an_encrypted_pdf_is_opened_with_a_password_that_is_stored_nowhere(
+    bench: Bench, album: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (album / "locked.pdf").write_bytes(pdf(boards, encrypt=StandardEncryption("tulip-88")))
+    summary = await bench.ingest("album", pdf_passwords=("wrong-17",))
+    ((_, reason),) = summary.failures["encrypted"].examples
+    assert "SIGHTLINE_INGEST__PDF_PASSWORDS" in reason
+    options = {"pdf_passwords": ("wrong-17", "tulip-88")}
+    summary = await bench.ingest("album", **options)
+    assert (summary.added, summary.passages) == (1, 2)
+    stored = await bench.rows("SELECT to_jsonb(s) || to_jsonb(a) FROM sightline.source s, asset a")
+    for text in (str(stored), str(summary), caplog.text, repr(IngestOptions(**options))):
+        assert "tulip-88" not in text
+        assert "wrong-17" not in text
 
 
 async def test_a_poster_is_rendered_within_the_limit(bench: Bench, album: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import pypdfium2
@@ -23,6 +23,7 @@ from sightline.storage.ingest.metadata.embedded_metadata import EmbeddedMetadata
 from sightline.storage.types import Box
 
 _POINTS_PER_INCH = 72
+_ADVICE = "give it in SIGHTLINE_INGEST__PDF_PASSWORDS, or store a copy without one"
 _MAX_PAGE_CHARS = 200_000
 _MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium counts in C int
 
@@ -34,7 +35,7 @@ def decode_pdf(
 
     A broken page is a warning; MediaError if all pages are broken.
     """
-    document = _open(data)
+    document = _open(data, context.limits.pdf_passwords)
     try:
         count = len(document)
         if count == 0:
@@ -71,7 +72,7 @@ def page_images(
     data: bytes, context: WorkerContext, request: messages.DecodeRequest, first_ordinal: int
 ) -> Iterator[messages.ImagePart]:
     """Yield the pictures of the pages of a PDF without their text, as far as there is room."""
-    document = _open(data)
+    document = _open(data, ())
     try:
         count = min(len(document), context.limits.max_pages)
         for index in range(count):
@@ -88,13 +89,15 @@ def page_images(
         document.close()
 
 
-def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Image.Image:
+def render_page_part(
+    data: bytes, page: int, crop: Box | None, edge: int, passwords: Sequence[str] = ()
+) -> Image.Image:
     """Return a part of a page in RGB, its longer side ``edge`` pixels long.
 
     ``page`` starts at 1. Only the part is rendered; an extremely small one is smaller. Raises
     MediaError.
     """
-    with _open_page(data, page) as (_, loaded):
+    with _open_page(data, page, passwords) as (_, loaded):
         width, height = _page_size(loaded)
         x0, y0, x1, y1 = crop or (0.0, 0.0, 1.0, 1.0)
         scale = edge / max((x1 - x0) * width, (y1 - y0) * height)
@@ -113,16 +116,18 @@ def page_lines(data: bytes, page: int, limits: IngestOptions) -> list[tuple[str,
 
     ``page`` starts at 1. Raises MediaError.
     """
-    with _open_page(data, page) as (document, loaded):
+    with _open_page(data, page, limits.pdf_passwords) as (document, loaded):
         layer = read_layer(document, loaded, _render(loaded, limits), _MAX_PAGE_CHARS)
         lines = layer.lines([*layer.shown, *layer.hidden])
         return [(text, box, 1.0) for text, box in lines]
 
 
 @contextmanager
-def _open_page(data: bytes, page: int) -> Iterator[tuple[pypdfium2.PdfDocument, pypdfium2.PdfPage]]:
+def _open_page(
+    data: bytes, page: int, passwords: Sequence[str]
+) -> Iterator[tuple[pypdfium2.PdfDocument, pypdfium2.PdfPage]]:
     """Open one page, from 1. Every error in the block becomes a MediaError."""
-    document = _open(data)
+    document = _open(data, passwords)
     try:
         if not 1 <= page <= len(document):
             raise MediaError("broken", f"has no page {page:,}")
@@ -133,15 +138,26 @@ def _open_page(data: bytes, page: int) -> Iterator[tuple[pypdfium2.PdfDocument, 
         document.close()
 
 
-def _open(data: bytes) -> pypdfium2.PdfDocument:
+def _open(data: bytes, passwords: Sequence[str]) -> pypdfium2.PdfDocument:
+    """Open a document with the first password that fits. Raises MediaError."""
+    for password in passwords:
+        try:
+            return _open_with(data, password)
+        except MediaError as error:
+            if error.code != "encrypted":
+                raise
+    return _open_with(data, None)
+
+
+def _open_with(data: bytes, password: str | None) -> pypdfium2.PdfDocument:
     try:
-        document = pypdfium2.PdfDocument(data)
+        document = pypdfium2.PdfDocument(data, password=password)
         with warnings.catch_warnings():  # of forms in XML, which have a copy without
             warnings.simplefilter("ignore")
             document.init_forms()  # so that pages are drawn with values; runs no scripts
     except pypdfium2.PdfiumError as error:
         if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
-            raise MediaError("encrypted", "is a PDF that needs a password") from error
+            raise MediaError("encrypted", "is a PDF that needs a password; " + _ADVICE) from error
         raise MediaError("broken", f"is not a valid PDF: {error}") from error
     return document
 

@@ -66,6 +66,11 @@ def sharpness(image: Image.Image) -> float:
     )
 
 
+def test_a_part_of_an_encrypted_page_is_rendered_with_its_password() -> None:
+    data = pdf(small_print, encrypt=StandardEncryption("secret"))
+    assert max(render_page_part(data, 1, A_PART, 300, ("other", "secret")).size) == 300
+
+
 def test_a_sliver_of_a_page_is_rendered_too() -> None:
     assert render_page_part(pdf(small_print), 1, (0.0, 0.0, 1.0, 1e-9), 300).size == (300, 1)
 
