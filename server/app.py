@@ -67,8 +67,8 @@ def create_app(
     """
     # Validated here, and not only when the transport already runs.
     ingest_options(settings)
-    VlmEndpoint.from_settings(settings.vlm)
-    cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
+    endpoint = VlmEndpoint.from_settings(settings.vlm)
+    cross_encoder_reranker.check(settings.reranker.model, has_vlm=endpoint is not None)
     if settings.analytics.enabled:
         require_read_only_login(settings)
     metrics = metrics or Metrics()

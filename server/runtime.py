@@ -297,7 +297,7 @@ class Runtime:
     async def rerank_stage(self) -> RerankStage | None:
         """Return the configured reranking, or None. Raises ConfigurationError."""
         settings = self._settings.reranker
-        cross_encoder_reranker.check(settings.model, self._settings.vlm.base_url)
+        cross_encoder_reranker.check(settings.model, has_vlm=self.vlm is not None)
         model: RerankModel
         if self._cross_encoder is not None:
             model = await self._cross_encoder.get()

@@ -30,12 +30,12 @@ from sightline.server.evaluation.ablation import CONDITIONS, Condition, evaluate
 from sightline.server.evaluation.answer_metrics import AnswerScore
 from sightline.server.evaluation.answer_sections import answer_section, answer_to_json
 from sightline.server.evaluation.report_model import EvalReport, ReportSection, render_markdown
-from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM
+from sightline.server.models.vision_language.builtin.llava_model import BUILTIN_FOLDER
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration
 from sightline.training.world.core.scene import Split
 
-CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN_VLM.name}.json"
+CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN_FOLDER.name}.json"
 DIAGRAM = "reliability.png"
 ANSWERS = "answers.jsonl"
 
@@ -79,15 +79,17 @@ def _calibrate(scores: Scores) -> None:
     pooled = [score for each in scores.values() for score in each]
     provenance = {
         "command": "python -m benchmarks.answers calibrate",
-        "weights_sha256": calibration.sha256_of(BUILTIN_VLM / "model.safetensors"),
+        "weights_sha256": calibration.sha256_of(BUILTIN_FOLDER / "model.safetensors"),
         "answers": len(pooled),
         "accuracy": round(sum(score.correct for score in pooled) / len(pooled), 4),
         "split": "validation",
         "conditions": list(scores),
     }
     intercept, weights = calibration.fit(pooled)
-    calibration.write_calibration(CALIBRATION, BUILTIN_VLM.name, (intercept, weights), provenance)
-    fitted = Calibration(BUILTIN_VLM.name, intercept, weights, provenance)
+    calibration.write_calibration(
+        CALIBRATION, BUILTIN_FOLDER.name, (intercept, weights), provenance
+    )
+    fitted = Calibration(BUILTIN_FOLDER.name, intercept, weights, provenance)
     rated = [
         replace(each, confidence=fitted.confidence(each.features) if each.features else None)
         for each in pooled

@@ -9,10 +9,6 @@ from pathlib import Path
 from sightline.server.cli import cli_context
 from sightline.server.cli.ingest import ingest
 from sightline.server.config import load_settings
-from sightline.server.models.model_server.builtin.openai_server import (
-    BUILTIN_VLM,
-    run_server_in_thread,
-)
 from sightline.storage.errors import InvalidArgumentError
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -25,20 +21,19 @@ async def open_dependencies(
 
     The built-in models are used, whatever the environment says.
     """
-    with run_server_in_thread(BUILTIN_VLM) as url:
-        settings = load_settings(
-            data_dir=folder / "data",
-            database__url=None,
-            encoder__model="builtin",
-            ingest__ocr="on",
-            vlm__base_url=url,
-            vlm__model=BUILTIN_VLM.name,
-            vlm__timeout_seconds=600,
-            limits__answer_timeout_seconds=3600,
-            limits__min_answer_confidence=0,
-        )
-        async with cli_context.open_dependencies(settings) as deps:
-            summary = await ingest(deps, [album], collection)
-            if summary.nothing_ingested:
-                raise InvalidArgumentError(f"Could not ingest any file of {album}.")
-            yield deps
+    settings = load_settings(
+        data_dir=folder / "data",
+        database__url=None,
+        encoder__model="builtin",
+        ingest__ocr="on",
+        vlm__base_url=None,
+        vlm__model="builtin",
+        vlm__timeout_seconds=600,
+        limits__answer_timeout_seconds=3600,
+        limits__min_answer_confidence=0,
+    )
+    async with cli_context.open_dependencies(settings) as deps:
+        summary = await ingest(deps, [album], collection)
+        if summary.nothing_ingested:
+            raise InvalidArgumentError(f"Could not ingest any file of {album}.")
+        yield deps

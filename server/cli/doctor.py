@@ -205,7 +205,8 @@ async def _vlm(settings: Settings) -> Diagnosis:
                 "note",
                 subject,
                 "not configured; answer_question returns evidence without an answer. Start "
-                "`sightline vlm builtin` or `sightline vlm serve`, and set SIGHTLINE_VLM__BASE_URL",
+                "`sightline vlm serve` and set SIGHTLINE_VLM__BASE_URL, or try the tiny built-in "
+                "model with SIGHTLINE_VLM__MODEL=builtin",
             )
         async with VlmClient(endpoint) as client:
             await client.health()
@@ -224,8 +225,8 @@ async def _reranker(settings: Settings) -> Diagnosis:
     if model == cross_encoder_reranker.OFF:
         return Diagnosis("ok", subject, "off; results keep the order of the fusion")
     try:
-        cross_encoder_reranker.check(model, settings.vlm.base_url)
         endpoint = VlmEndpoint.from_settings(settings.vlm)
+        cross_encoder_reranker.check(model, has_vlm=endpoint is not None)
         if model == cross_encoder_reranker.VLM and endpoint is not None:
             async with VlmClient(endpoint) as client:
                 seconds = await _rerank_seconds(VlmReranker(client))

@@ -1,4 +1,4 @@
-"""``sightline vlm``: serve a vision-language model over the OpenAI protocol."""
+"""``sightline vlm serve``: serve a vision-language model with vLLM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import asyncio
 import os
 import shlex
 import sys
-from pathlib import Path
 
 from sightline.server.config import load_settings
 from sightline.server.models.model_server import vllm_launcher
@@ -22,32 +21,6 @@ _LOADING_TIMEOUT_SECONDS = 3600.0
 def configure_vlm(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     _configure_vllm(kinds.add_parser("serve", help=_VLLM_HELP, description=_VLLM_HELP))
-    builtin = kinds.add_parser(
-        "builtin",
-        help="run the tiny built-in LLaVA, or any Hugging Face LLaVA folder, on this machine",
-    )
-    builtin.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; the server has no authentication"
-    )
-    builtin.add_argument("--port", type=int, default=8377)
-    builtin.add_argument("--model", type=Path, help="LLaVA folder instead of the built-in model")
-    builtin.add_argument("--name", help="served name (default: name of the folder)")
-    builtin.add_argument("--device", default="cpu")
-
-
-def run_vlm(arguments: argparse.Namespace) -> int:
-    if arguments.kind == "serve":
-        return _run_vllm(arguments)
-    # Slow import, which parsing the command line must not wait for.
-    from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM, run_server
-
-    return run_server(
-        arguments.model or BUILTIN_VLM,
-        host=arguments.host,
-        port=arguments.port,
-        name=arguments.name,
-        device=arguments.device,
-    )
 
 
 def _configure_vllm(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +57,7 @@ def _configure_vllm(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run_vllm(arguments: argparse.Namespace) -> int:
+def run_vlm(arguments: argparse.Namespace) -> int:
     """Serve until interrupted, and return the exit code of vLLM."""
     settings = load_settings()
     profile = choose_profile(arguments.name or arguments.model, settings.vlm.profile)

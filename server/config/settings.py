@@ -265,6 +265,8 @@ class JudgeSettings(SettingsGroup):
 class VlmSettings(JudgeSettings):
     """Vision-language model"""
 
+    model: str | None = None
+    """Model name at the endpoint; without an endpoint `builtin`, a tiny LLaVA in this process."""
     profile: str = Field(default="auto", min_length=1)
     """Model family, which defines image preprocessing and box format: `auto` selects it by model
     name, `plain` has no boxes."""

@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,10 +23,6 @@ from mcp import Client
 from sightline.server.app import create_app
 from sightline.server.cli.ingest import ingest_paths
 from sightline.server.config import Settings, load_settings
-from sightline.server.models.model_server.builtin.openai_server import (
-    BUILTIN_VLM,
-    run_server_in_thread,
-)
 from sightline.training.world.export import export
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -52,28 +48,27 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("examples")
     export(folder / "album", split="test", count=20, seed=43, families=FAMILIES)
     questions = _rows(folder / "album" / "questions.jsonl")
     rows = {row["file_name"]: row for row in _rows(folder / "album" / "metadata.jsonl")}
     for truth in ("questions.jsonl", "instances.json"):
         (folder / "album" / truth).unlink()
-    with run_server_in_thread(BUILTIN_VLM) as url:
-        settings = load_settings(
-            data_dir=folder / "data",
-            database__url=None,
-            encoder__model="builtin",
-            ingest__ocr="on",
-            vlm__base_url=url,
-            vlm__model=BUILTIN_VLM.name,
-            vlm__timeout_seconds=600,
-            limits__answer_timeout_seconds=600,
-            startup_timeout_seconds=600,
-            database__acquire_timeout_seconds=600,
-        )
-        asyncio.run(ingest_paths(settings, [folder / "album"], COLLECTION, lambda _: None))
-        yield World(settings, rows, questions)
+    settings = load_settings(
+        data_dir=folder / "data",
+        database__url=None,
+        encoder__model="builtin",
+        ingest__ocr="on",
+        vlm__base_url=None,
+        vlm__model="builtin",
+        vlm__timeout_seconds=600,
+        limits__answer_timeout_seconds=600,
+        startup_timeout_seconds=600,
+        database__acquire_timeout_seconds=600,
+    )
+    asyncio.run(ingest_paths(settings, [folder / "album"], COLLECTION, lambda _: None))
+    return World(settings, rows, questions)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

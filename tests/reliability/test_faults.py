@@ -123,7 +123,6 @@ def test_an_embedded_database_in_a_read_only_folder_is_refused(
 WALL_CLOCK_MODULES = {
     "storage/blobs.py": "the age of files that a killed process left",
     "server/models/vision_language/circuit_breaker.py": "Retry-After as a date",
-    "server/models/model_server/builtin/openai_server.py": "created times of models and answers",
     "server/mcp_server/audit.py": "the time of a call",
     "server/auth/jwt_verifier.py": "the validity of a token, which is a date",
     "server/cli/analytics_commands.py": "when a map was created",

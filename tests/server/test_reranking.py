@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,10 @@ from PIL import Image
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
 from sightline.server.config import Settings, load_settings
-from sightline.server.models.model_server.builtin.openai_server import (
-    BUILTIN_VLM,
-    run_server_in_thread,
-)
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder
 from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving
 from tests.support.results import json_of
-
-NAME = "builtin-llava"
-
-
-@pytest.fixture(scope="module")
-def builtin() -> Iterator[str]:
-    """URL of the built-in server with its model."""
-    with run_server_in_thread(BUILTIN_VLM) as address:
-        yield address
 
 
 @pytest.fixture
@@ -74,10 +61,8 @@ async def run_searches(settings: Settings, tmp_path: Path) -> dict[str, dict[str
     return results
 
 
-async def test_the_vlm_reranks_both_searches(
-    settings: Settings, builtin: str, tmp_path: Path
-) -> None:
-    changed = settings.replace(reranker__model="vlm", vlm__base_url=builtin, vlm__model=NAME)
+async def test_the_vlm_reranks_both_searches(settings: Settings, tmp_path: Path) -> None:
+    changed = settings.replace(reranker__model="vlm", vlm__model="builtin")
     for result in (await run_searches(changed, tmp_path)).values():
         assert result["reranked"] is True
         assert "notes" not in result

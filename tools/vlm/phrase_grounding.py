@@ -18,8 +18,8 @@ from sightline.tools.vlm.phrase_lines import PhraseMatches, TextBox, find_phrase
 from sightline.tools.vlm.vision_language_model import Request, VisionLanguageModel
 
 NO_VLM = (
-    "No vision-language model is set. Set SIGHTLINE_VLM__BASE_URL and SIGHTLINE_VLM__MODEL, or "
-    "start the built-in one with `sightline vlm builtin`."
+    "No vision-language model is set. Set SIGHTLINE_VLM__BASE_URL and SIGHTLINE_VLM__MODEL; "
+    "SIGHTLINE_VLM__MODEL=builtin alone is the tiny built-in one."
 )
 #: Maximum number of boxes or lines that are marked for one phrase.
 _MAX_BOXES: Final = 20

@@ -21,10 +21,6 @@ from sightline.server.cli.demo.tour import (
 from sightline.server.cli.ingest import ingest_paths, ingest_progress, print_summary
 from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
-from sightline.server.models.model_server.builtin.openai_server import (
-    BUILTIN_VLM,
-    run_server_in_thread,
-)
 from sightline.server.observability import logs
 from sightline.server.observability.terminal import write_lines
 from sightline.server.reports import tour_page
@@ -47,6 +43,8 @@ async def run_demo(arguments: argparse.Namespace) -> int:
     """Ingest, serve and run the tour; then serve until Ctrl-C, unless ``--once``."""
     settings = load_settings(
         encoder__model="builtin",
+        vlm__base_url=None,
+        vlm__model="builtin",
         startup_timeout_seconds=_STARTUP_TIMEOUT_SECONDS,
         log__level="warning",
     )
@@ -64,11 +62,9 @@ async def run_demo(arguments: argparse.Namespace) -> int:
     if summary.nothing_ingested:
         write_lines(f"No file in {folder} could be ingested.", error=True)
         return 1
-    with run_server_in_thread(BUILTIN_VLM) as url:
-        settings = settings.replace(
-            http__port=_port(settings), vlm__base_url=url, vlm__model=BUILTIN_VLM.name
-        )
-        await _serve(settings, collection, album, once=arguments.once)
+    await _serve(
+        settings.replace(http__port=_port(settings)), collection, album, once=arguments.once
+    )
     return 0
 
 

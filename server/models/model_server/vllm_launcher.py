@@ -22,8 +22,8 @@ from sightline.storage.errors import ConfigurationError, shown
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 _DEFAULT_RANK: Final = 16
 _ALTERNATIVES: Final = (
-    "Serve the model on another machine and set SIGHTLINE_VLM__BASE_URL here, or use "
-    "`sightline vlm builtin`, which runs everywhere."
+    "Serve the model on another machine and set SIGHTLINE_VLM__BASE_URL here, or set "
+    "SIGHTLINE_VLM__MODEL=builtin, which runs everywhere."
 )
 #: Small models fill JSON with whitespace if it is allowed.
 _STRUCTURED: Final = {"backend": "xgrammar", "disable_any_whitespace": True}

@@ -64,9 +64,9 @@ class CrossEncoderReranker(BatchedModel):
         return scores
 
 
-def check(model: str, vlm_base_url: str | None) -> None:
-    """Raise ConfigurationError if the VLM is the reranker and has no endpoint."""
-    if model == VLM and vlm_base_url is None:
+def check(model: str, *, has_vlm: bool) -> None:
+    """Raise ConfigurationError if the VLM is the reranker and there is none."""
+    if model == VLM and not has_vlm:
         raise ConfigurationError(
             "SIGHTLINE_RERANKER__MODEL is 'vlm', but SIGHTLINE_VLM__BASE_URL is not set. Set the "
             "endpoint of the vision-language model or another reranker."

@@ -95,6 +95,12 @@ class HttpTransport:
     def __init__(
         self, endpoint: VlmEndpoint, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        if transport is None and endpoint.is_builtin:
+            from sightline.server.models.vision_language.builtin.builtin_transport import (
+                BuiltinTransport,
+            )
+
+            transport = BuiltinTransport()
         self._endpoint = endpoint
         self._address = endpoint.shown
         self._key = None if endpoint.api_key is None else endpoint.api_key.get_secret_value()

@@ -20,6 +20,10 @@ from sightline.storage.errors import ConfigurationError
 from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.boxes.model_profiles import Profile
 
+BUILTIN = "builtin"
+"""The setting of the model that answers in this process."""
+_BUILTIN_URL, _BUILTIN_NAME = "http://builtin.invalid/v1", "builtin-llava"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VlmEndpoint:
@@ -49,6 +53,8 @@ class VlmEndpoint:
 
         Raises ConfigurationError if the model is not set.
         """
+        if vlm.base_url is None and vlm.model == BUILTIN:
+            vlm = vlm.model_copy(update={"base_url": _BUILTIN_URL, "model": _BUILTIN_NAME})
         return cls._create("vlm", vlm, vlm)
 
     @classmethod
@@ -86,6 +92,11 @@ class VlmEndpoint:
         )
 
     @property
+    def is_builtin(self) -> bool:
+        """Return whether the built-in model answers, in this process."""
+        return self.base_url == _BUILTIN_URL
+
+    @property
     def api_url(self) -> str:
         """Return the base URL of the API; a URL without a path gets ``/v1``."""
         return api_url_of(self.base_url)
@@ -93,4 +104,6 @@ class VlmEndpoint:
     @property
     def shown(self) -> str:
         """Return `api_url` without user name and password, for messages and logs."""
+        if self.is_builtin:
+            return "this process"
         return without_password(self.api_url)

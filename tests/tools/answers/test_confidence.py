@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM
+from sightline.server.models.vision_language.builtin.llava_model import BUILTIN_FOLDER
 from sightline.tools.answers.answer_parser import Draft
 from sightline.tools.answers.confidence import compute_features, load_calibration
 from sightline.tools.vlm.vision_language_model import Reply, Token
@@ -18,16 +18,16 @@ def reply(*log_probabilities: float) -> Reply:
 
 
 def test_the_built_in_models_calibration_was_fitted_on_the_weights_that_ship() -> None:
-    fitted = load_calibration(BUILTIN_VLM.name)
+    fitted = load_calibration(BUILTIN_FOLDER.name)
     assert fitted is not None
-    weights = (BUILTIN_VLM / "model.safetensors").read_bytes()
+    weights = (BUILTIN_FOLDER / "model.safetensors").read_bytes()
     assert fitted.provenance["weights_sha256"] == hashlib.sha256(weights).hexdigest(), (
         "the weights have changed since: run `python -m benchmarks.answers calibrate`, then `test`"
     )
 
 
 def test_its_coefficients_are_of_the_features_that_answers_have() -> None:
-    fitted = load_calibration(BUILTIN_VLM.name)
+    fitted = load_calibration(BUILTIN_FOLDER.name)
     assert fitted is not None
     known = compute_features(Draft("white", shown=True), reply(-0.1), [], [])
     assert set(fitted.weights) == set(known)

@@ -6,17 +6,14 @@ import asyncio
 import io
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from PIL import Image
 from starlette.types import Receive, Send
 
-from sightline.server.models.model_server.builtin.openai_server import (
-    BUILTIN_VLM,
-    run_server_in_thread,
-)
+from sightline.server.config.settings import VlmSettings
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
@@ -33,8 +30,6 @@ from tests.support.fake_vlm_server import (
     when_released,
 )
 from tests.support.scripted_vlm import prompt_text
-
-NAME = "builtin-llava"
 
 
 def jpeg(color: str) -> bytes:
@@ -74,25 +69,16 @@ async def client(endpoint: FakeVlmServer) -> AsyncIterator[VlmClient]:
             yield client
 
 
-@pytest.fixture(scope="module")
-def builtin() -> Iterator[str]:
-    """The built-in server with the model that it ships."""
-    with run_server_in_thread(BUILTIN_VLM) as address:
-        yield address
-
-
-async def test_the_builtin_server_scores_results_by_log_probabilities(
-    builtin: str,
-) -> None:
+async def test_the_builtin_model_scores_results_by_log_probabilities() -> None:
     candidates = [
         RerankCandidate("a", "a red van", jpeg("red")),
         RerankCandidate("b", "", jpeg("blue")),
         RerankCandidate("c", "a white wall"),
         RerankCandidate("d", " "),
     ]
-    async with VlmClient(
-        VlmEndpoint(base_url=builtin, model=NAME, profile=choose_profile(NAME))
-    ) as client:
+    endpoint = VlmEndpoint.from_settings(VlmSettings(model="builtin"))
+    assert endpoint is not None
+    async with VlmClient(endpoint) as client:
         *scores, nothing = await VlmReranker(client).score("a red van", candidates)
         again = await VlmReranker(client).score("a red van", candidates[:3])
     assert nothing is None

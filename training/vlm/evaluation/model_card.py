@@ -19,7 +19,7 @@ demo and the tests use it, so they need no download. **It is trained only on syn
 Answers about real photographs, documents or scans are meaningless.**
 
 - Format: Hugging Face `LlavaForConditionalGeneration` (SigLIP tower, MLP projector, Llama) for
-  transformers and vLLM; served by `sightline vlm builtin`.
+  transformers and vLLM; in Sightline `SIGHTLINE_VLM__MODEL=builtin`.
 - Prompt, answer and box formats: `prompt.py` and `letterbox.py` in `training/vlm/data`.
 - Data: images and ground truth from the training seeds of `training/world`. No photographs and no
   texts of others. License: as the repository.

@@ -126,7 +126,7 @@ def test_an_invalid_adapter_is_rejected(
         (
             VllmEnvironment("darwin", has_vllm=False, gpus=0),
             VllmOptions(model=LLAVA, max_images=1),
-            "runs on Linux only; this is darwin.*sightline vlm builtin",
+            "runs on Linux only; this is darwin.*VLM__MODEL=builtin",
         ),
         (
             VllmEnvironment("linux", has_vllm=False, gpus=1),

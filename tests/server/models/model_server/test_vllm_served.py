@@ -9,15 +9,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from PIL import Image, ImageDraw
 
-from sightline.server.models.model_server.builtin.openai_server import (
-    BUILTIN_VLM,
-    run_server_in_thread,
-)
+from sightline.server.models.vision_language.builtin.builtin_transport import BuiltinTransport
+from sightline.server.models.vision_language.builtin.llava_model import BUILTIN_FOLDER
 from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.records.assets import Asset
@@ -40,18 +38,17 @@ pytestmark = [
 ]
 
 
-async def test_vllm_gives_the_same_answers_as_the_built_in_server_and_stops(
+async def test_vllm_gives_the_same_answers_as_the_built_in_engine_and_stops(
     tmp_path: Path,
 ) -> None:
     # The shape of the built-in model, because vLLM does not support smaller heads.
     folder = random_llava.write(tmp_path / NAME, Shape())
     async with vllm_serving(folder) as url:
-        by_vllm = await answers(url, synthetic_requests(), max_concurrent_requests=16)
+        by_vllm = await answers(synthetic_requests(), url, max_concurrent_requests=16)
         async with open_client(url, model="lava") as client:
             with pytest.raises(UnknownModelError, match=NAME):
                 await client.health()
-    with run_server_in_thread(folder, name=NAME) as url:
-        by_builtin = await answers(url, synthetic_requests(), max_concurrent_requests=1)
+    by_builtin = await answers(synthetic_requests(), transport=BuiltinTransport(folder))
     # They differ in how they show an incomplete character at the end.
     assert [each.text.rstrip("\ufffd") for each in by_vllm] == [
         each.text.rstrip("\ufffd") for each in by_builtin
@@ -61,10 +58,10 @@ async def test_vllm_gives_the_same_answers_as_the_built_in_server_and_stops(
 async def test_the_built_in_model_gives_the_same_answers_through_vllm() -> None:
     # 162 questions about nine test images, with the prompt of the tool.
     requests = world_requests()
-    async with vllm_serving(BUILTIN_VLM) as url:
-        by_vllm = await answers(url, requests, max_concurrent_requests=16)
-    with run_server_in_thread(BUILTIN_VLM, name=NAME) as url:
-        by_builtin = await answers(url, requests, max_concurrent_requests=1)
+    async with vllm_serving(BUILTIN_FOLDER) as url:
+        by_vllm = await answers(requests, url, max_concurrent_requests=16)
+    transport = BuiltinTransport(BUILTIN_FOLDER)
+    by_builtin = await answers(requests, model=BUILTIN_FOLDER.name, transport=transport)
     differing = [
         (request.parts[-1], one.text, other.text)
         for request, one, other in zip(requests, by_vllm, by_builtin, strict=True)
@@ -74,13 +71,13 @@ async def test_the_built_in_model_gives_the_same_answers_through_vllm() -> None:
 
 
 async def answers(
-    url: str, requests: Sequence[Request], *, max_concurrent_requests: int
+    requests: Sequence[Request],
+    url: str = "http://builtin.test/v1",
+    **options: Any,
 ) -> list[Reply]:
     """Send all requests concurrently; the server must reject no field."""
     calls: list[VlmCallStats] = []
-    async with open_client(
-        url, observer=calls.append, max_concurrent_requests=max_concurrent_requests
-    ) as client:
+    async with open_client(url, observer=calls.append, **options) as client:
         replies = await asyncio.gather(*map(client.ask, requests))
     assert [call.requests for call in calls] == [1] * len(requests)
     return replies
@@ -117,7 +114,8 @@ async def open_client(
     url: str,
     model: str = NAME,
     observer: Callable[[VlmCallStats], None] | None = None,
-    max_concurrent_requests: int = 8,
+    transport: BuiltinTransport | None = None,
+    max_concurrent_requests: int = 1,
 ) -> AsyncIterator[VlmClient]:
     endpoint = VlmEndpoint(
         base_url=url,
@@ -126,7 +124,7 @@ async def open_client(
         max_concurrent_requests=max_concurrent_requests,
         timeout_seconds=300,
     )
-    async with VlmClient(endpoint, observer=observer) as client:
+    async with VlmClient(endpoint, observer=observer, transport=transport) as client:
         yield client
 
 

@@ -98,10 +98,6 @@ class StructuredOutputs(BaseModel):
     json_: dict[str, JsonValue] | None = Field(None, alias="json")
 
 
-class StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
 class ChatRequest(BaseModel):
     """The body of ``POST /v1/chat/completions``. Ignores unknown fields, as vLLM does."""
 
@@ -114,8 +110,7 @@ class ChatRequest(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**63)
     n: Literal[1] = 1
     stop: Annotated[list[str], BeforeValidator(_stop_to_list)] = []
-    stream: bool = False
-    stream_options: StreamOptions | None = None
+    stream: Literal[False] = False
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=_MAX_TOP_LOGPROBS)
     response_format: ResponseFormat | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer
 
-from sightline.server.models.model_server.builtin.chat_request import ChatRequest, RequestError
+from sightline.server.models.vision_language.builtin.chat_request import ChatRequest, RequestError
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions

@@ -17,6 +17,7 @@ from sightline.server.models.model_files import load_json
 from sightline.server.models.onnx_runtime import open_session
 from sightline.storage.errors import ConfigurationError
 
+BUILTIN_FOLDER: Final = Path(__file__).parents[2] / "weights" / "builtin-llava"
 VISION_GRAPH: Final = "vision_encoder.onnx"
 DECODER_GRAPH: Final = "decoder.onnx"
 _FILES: Final = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from sightline.server.models.model_server.builtin.chat_request import (
+from sightline.server.models.vision_language.builtin.chat_request import (
     ChatRequest,
     Conversation,
     RequestError,
     RequestLimits,
 )
-from sightline.server.models.model_server.builtin.constrained_decoding import ConstrainedDecoder
-from sightline.server.models.model_server.builtin.llava_model import Cache, LlavaModel, Logits
+from sightline.server.models.vision_language.builtin.constrained_decoding import ConstrainedDecoder
+from sightline.server.models.vision_language.builtin.llava_model import Cache, LlavaModel, Logits
 
 FinishReason = Literal["stop", "length"]
 
@@ -50,9 +50,9 @@ class OutputChunk:
 class GenerationEngine:
     """A loaded LLaVA folder. Call `close` at the end."""
 
-    def __init__(self, folder: Path, limits: RequestLimits, device: str) -> None:
+    def __init__(self, folder: Path, limits: RequestLimits) -> None:
         self.limits = limits
-        self._model = LlavaModel(folder, device)
+        self._model = LlavaModel(folder)
         self.special_tokens = self._model.special_tokens
         self.max_context_tokens = self._model.max_context_tokens
         self._token_table = self._model.token_table()
@@ -65,7 +65,7 @@ class GenerationEngine:
 
     async def generate(
         self, chat: ChatRequest, conversation: Conversation, grammar: str | None
-    ) -> AsyncIterator[OutputChunk]:
+    ) -> AsyncGenerator[OutputChunk]:
         """Yield the chunks of one answer. Closing the iterator cancels the generation.
 
         Raises RequestError if too many requests wait or if the answer cannot be generated.

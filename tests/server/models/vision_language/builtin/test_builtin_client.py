@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from sightline.server.models.model_server.builtin.openai_server import run_server_in_thread
+from sightline.server.models.vision_language.builtin.builtin_transport import BuiltinTransport
 from sightline.server.models.vision_language.vlm_client import VlmCallStats
 from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.vlm.vision_language_model import (
@@ -21,16 +22,19 @@ NAME = "random-llava"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = random_llava.write(tmp_path_factory.mktemp("models") / NAME)
-    with run_server_in_thread(folder) as address:
-        yield address
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_llava.write(tmp_path_factory.mktemp("models") / NAME)
+
+
+@pytest.fixture
+def make(folder: Path, make_client: MakeClient) -> MakeClient:
+    return partial(make_client, transport=BuiltinTransport(folder), model=NAME)
 
 
 async def test_a_yes_or_no_question_is_answered_with_its_probabilities(
-    url: str, make_client: MakeClient, observed: list[VlmCallStats]
+    make: MakeClient, observed: list[VlmCallStats]
 ) -> None:
-    client = make_client(url, model=NAME, profile=choose_profile("builtin-llava"))
+    client = make(profile=choose_profile("builtin-llava"))
     image = Image.radial_gradient("L").resize((120, 90))
     reply = await client.ask(
         Request((image, "Is there a van?"), choices=("yes", "no"), probabilities=True)
@@ -45,8 +49,8 @@ async def test_a_yes_or_no_question_is_answered_with_its_probabilities(
     assert [each.requests for each in observed] == [1]
 
 
-async def test_the_answer_follows_the_schema(url: str, make_client: MakeClient) -> None:
-    client = make_client(url, model=NAME, profile=choose_profile("qwen3-vl"))
+async def test_the_answer_follows_the_schema(make: MakeClient) -> None:
+    client = make(profile=choose_profile("qwen3-vl"))
     schema = {
         "type": "object",
         "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 9}},
@@ -60,17 +64,17 @@ async def test_the_answer_follows_the_schema(url: str, make_client: MakeClient) 
 
 
 async def test_concurrent_requests_get_the_same_answers_as_sequential_ones(
-    url: str, make_client: MakeClient
+    make: MakeClient,
 ) -> None:
     requests = [Request((f"What is {n}?",), max_tokens=6) for n in range(16)]
-    together = make_client(url, model=NAME, max_concurrent_requests=16)
-    in_turn = make_client(url, model=NAME, max_concurrent_requests=1)
+    together = make(max_concurrent_requests=16)
+    in_turn = make(max_concurrent_requests=1)
     answers = await asyncio.gather(*map(together.ask, requests))
     assert [a.text for a in answers] == [(await in_turn.ask(r)).text for r in requests]
     assert not any(answer.cached for answer in answers)
 
 
-async def test_health_returns_the_served_model(url: str, make_client: MakeClient) -> None:
-    assert await make_client(url, model=NAME).health() == [NAME]
+async def test_health_returns_the_served_model(make: MakeClient) -> None:
+    assert await make().health() == [NAME]
     with pytest.raises(UnknownModelError, match="no model 'lava'"):
-        await make_client(url, model="lava").ask(Request(("?",)))
+        await make(model="lava").ask(Request(("?",)))

@@ -1,1 +1,0 @@
-"""Small OpenAI-compatible server for one LLaVA: ``sightline vlm builtin``."""

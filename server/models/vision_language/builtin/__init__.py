@@ -1,0 +1,1 @@
+"""The tiny built-in LLaVA, which answers in this process."""
