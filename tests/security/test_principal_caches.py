@@ -49,6 +49,10 @@ ALLOWED_CACHES = {
         "storage/ingest/decode/worker/media/video_picture.py",
         "cache",
     ): "tables of light",
+    (
+        "storage/ingest/decode/worker/pictures/rgb_picture.py",
+        "lru_cache",
+    ): "conversions of colors, by the whole color profile",
     ("storage/ingest/decode/worker_process.py", "cache"): "types of messages",
     ("storage/postgres/programs.py", "cache"): "programs of Postgres",
     ("storage/picture_hashes.py", "cache"): "positions of the bits of a hash",

@@ -16,8 +16,9 @@ from sightline.storage.ingest.decode.worker.pictures.open_picture import (
 )
 from sightline.storage.ingest.decode.worker.pictures.rgb_picture import (
     flatten,
-    is_plain,
+    is_reducible,
     orientation_of,
+    srgb_pixels,
     turned,
 )
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, TilePart
@@ -49,15 +50,15 @@ def decode_image(
 ) -> tuple[ImagePart, Image.Image | None]:
     """Decode an opened image into its part.
 
-    Also returns it in upright RGB with at most `OCR_PIXELS`; None for a plain
-    JPEG, which is decoded at a fraction of its size. Broken files raise errors of decoders.
+    Also returns it in upright RGB with at most `OCR_PIXELS`; None for most JPEGs, which are decoded
+    at a fraction of their size. Broken files raise errors of decoders.
     """
     orientation = orientation_of(image)
     size = turned(image.size, orientation)
-    if is_plain(image):
+    if is_reducible(image):
         # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then
         # uses.
-        pixels = preprocess(image)
+        pixels = srgb_pixels(preprocess(image), image.info)
         return _image_part(image, orientation, pixels, size, kind="image", ordinal=0), None
     edge = _ocr_edge(image.size)
     image.draft("RGB", (edge, edge))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 Info = Mapping[Any, Any]
 
@@ -64,11 +68,18 @@ def turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation in _SWAPS_SIDES else size
 
 
-def is_plain(image: Image.Image) -> bool:
-    """Return whether the picture is a JPEG in gray or sRGB: the decoder may reduce it."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+def is_reducible(image: Image.Image) -> bool:
+    """Return whether a picture is a JPEG that may be reduced before `srgb_pixels`."""
+    if image.format not in ("JPEG", "MPO"):
         return False
-    return not _other_profile(image.info)
+    return image.mode == "RGB" or (image.mode == "L" and not _other_profile(image.info))
+
+
+def srgb_pixels(pixels: NDArray[np.uint8], info: Info) -> NDArray[np.uint8]:
+    """Convert RGB, (height, width, 3), from the color profile of its picture."""
+    if _other_profile(info) is None:
+        return pixels
+    return np.asarray(_to_srgb(Image.fromarray(pixels), info))
 
 
 def flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
@@ -175,11 +186,18 @@ def _from_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
     from PIL import ImageCms
 
     try:
-        target = ImageCms.createProfile("sRGB")
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        return ImageCms.applyTransform(image, _transform(profile, image.mode))
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None  # broken: the numbers are taken as sRGB, as viewers do
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    """Return the conversion to sRGB. The pictures of a camera share their profile."""
+    from PIL import ImageCms
+
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _other_profile(info: Info) -> bytes | None:
