@@ -1,4 +1,4 @@
-"""Export a folder for open_clip and ONNX Runtime: configuration, weights, tokenizer, graphs."""
+"""Export a model folder for open_clip and ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def export_graphs(folder: Path, weights: str) -> None:
 
 
 def _ignores_padding(tower: TextTransformer) -> bool:
-    """Return whether the vector of a text does not depend on what follows its last token."""
+    """Return whether the vector of a text is independent of its padding."""
     is_causal = tower.attn_mask is not None and not tower.use_pad_mask
     return is_causal and tower.cls_emb is None and tower.pool_type in ("eos", "argmax")
 

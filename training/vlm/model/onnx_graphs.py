@@ -1,4 +1,4 @@
-"""Write the ONNX graphs of a LLaVA folder: vision tower with projector, and decoder with cache."""
+"""Write the ONNX graphs of a LLaVA folder: vision tower, and decoder with cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMES: Final = {
 
 
 def export_graphs(folder: Path) -> None:
-    """Write the graphs into a LLaVA folder with a Llama decoder; replace existing ones."""
+    """Write the graphs into a LLaVA folder with a Llama decoder, replacing others."""
     loaded: Any = LlavaForConditionalGeneration.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True
     )

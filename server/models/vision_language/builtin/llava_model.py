@@ -1,4 +1,4 @@
-"""A LLaVA folder on ONNX Runtime: prompt, image features, and one step of the decoder."""
+"""A LLaVA folder on ONNX Runtime: prompt, image features, steps of the decoder."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class LlavaModel:
         )
 
     def prompt_ids(self, messages: Sequence[dict[str, object]]) -> TokenIds:
-        """Return the token ids of a conversation, shape (length,), with a place for each image."""
+        """Return the token ids of a conversation, shape (length,), with those of images."""
         text = self._template.render(messages=messages, add_generation_prompt=True)
         ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
         repeats = np.where(ids == self._image_token, self._tokens_of_image, 1)
@@ -102,7 +102,7 @@ class LlavaModel:
     def step(
         self, ids: TokenIds, features: npt.NDArray[np.float32], cache: Cache | None
     ) -> tuple[Logits, Cache]:
-        """Return the logits after the last of ``ids``, shape (vocabulary,), and the new cache."""
+        """Return the logits after the last id, shape (vocabulary,), and the new cache."""
         inputs: dict[str, Any] = {
             "input_ids": ids,
             "image_features": features,
