@@ -26,6 +26,8 @@ from sightline.storage.records.encoder_reliability import (
 
 logger = logging.getLogger(__name__)
 
+_MIN_DEVIATION = 1e-6
+
 
 async def measure_reliability(
     database: Database,
@@ -94,4 +96,6 @@ async def _agreement(
         return None
     told, seen = (np.stack(each) for each in zip(*pairs, strict=True))
     deviation = float(np.sqrt((told @ seen.T).var(axis=1).mean()))
+    if deviation < _MIN_DEVIATION:  # equal pictures, which no text can tell apart
+        return None
     return text_agreement(told, seen), deviation

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import Vectors
@@ -86,6 +87,16 @@ async def test_captions_count_more_than_familiar_pictures(bench: Bench, album: P
     fill(album, range(40), captioned=True)
     await bench.ingest("album", encoder=DoubtfulEncoder(1.0))
     assert (await measured(bench))["image"][0] < 0.2
+
+
+async def test_captions_of_equal_pictures_measure_nothing(bench: Bench, album: Path) -> None:
+    for number in range(20):
+        text = PngInfo()
+        text.add_text("Comment", str(number))  # other bytes, so that each is a picture of its own
+        picture(1).save(album / f"{number}.png", pnginfo=text)
+        (album / f"{number}.txt").write_text(f"picture {number}")
+    await bench.ingest("album", encoder=DoubtfulEncoder(0.7))
+    assert await measured(bench) == {"image": (0.7, 20)}
 
 
 async def test_a_few_captions_measure_nothing(bench: Bench, album: Path) -> None:
