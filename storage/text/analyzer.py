@@ -1,7 +1,8 @@
 """Turns text into search terms, the same way for passages and queries.
 
-English words are stemmed. Accented words are indexed with and without accents, and umlauts also as
-two letters. Numbers and dates are indexed as printed and in one notation. Part numbers are indexed
+English words are stemmed, in American spelling; words of other languages also have the stems of
+their language. Accented words are indexed with and without accents, and umlauts also as two
+letters. Numbers and dates are indexed as printed and in one notation. Part numbers are indexed
 whole, without separators, and in parts. Chinese text is indexed in simplified characters: as words,
 for ranking, and as character pairs, for recall independent of segmentation. Stop words stay: BM25
 gives common words a weight near 0, and "The Who" can still be found.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -21,6 +22,7 @@ from sightline.storage.text.dates import find_dates, index_terms
 from sightline.storage.text.lexer import (
     HAN,
     KANA,
+    LATIN_WORD,
     SPACED_WORD,
     UNSPACED,
     Lexeme,
@@ -29,6 +31,7 @@ from sightline.storage.text.lexer import (
 )
 from sightline.storage.text.normalization import fold_accents, normalize, spell_out_umlauts
 from sightline.storage.text.numbers import find_spaced_numbers, shorten
+from sightline.storage.text.stemming import detect_languages, marked_stems
 from sightline.storage.text.word_forms import stem
 
 MAX_CHARS = 262_144
@@ -36,6 +39,7 @@ MAX_CHARS = 262_144
 MAX_TERM_CHARS = 64
 MAX_TOKENS = 50_000
 MIN_WORD_CHARS = 3
+_MAX_DETECTED_CHARS = 1_000
 _MAX_TSVECTOR_BYTES = 900_000  # Postgres refuses a tsvector of 1,048,576
 _MAX_POSITION = 16_383  # of a tsvector
 _MAX_POSITIONS = 255  # per lexeme of a tsvector
@@ -73,6 +77,9 @@ def analyze(text: str) -> Analysis:
     tokens: list[tuple[str, int]] = []
     frequencies: Counter[str] = Counter()
     surfaces: dict[str, None] = {}
+    languages = text_languages(clean)
+    if "en" in languages:
+        languages = ()
     count = 0
     for count, lexeme in enumerate(islice(tokenize(clean), MAX_TOKENS), start=1):
         words = word_terms(lexeme)
@@ -86,6 +93,8 @@ def analyze(text: str) -> Analysis:
             surfaces[name] = None
         if lexeme.grams:
             frequencies.update(gram for gram in lexeme.grams if gram not in words)
+        for marked in stems_of(lexeme, languages):
+            frequencies[marked] += 1
     for date in find_dates(clean):
         frequencies.update(index_terms(date))
     for number in find_spaced_numbers(clean):
@@ -112,6 +121,19 @@ def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
     terms += map(stem_term, lexeme.names)
     terms += (*lexeme.values, *map(shorten, lexeme.values))
     return tuple(dict.fromkeys(terms))
+
+
+def text_languages(clean: str) -> tuple[str, ...]:
+    """Return the languages that a normalized text in Latin letters may be in."""
+    return detect_languages(LATIN_WORD.findall(clean[:_MAX_DETECTED_CHARS]))
+
+
+def stems_of(lexeme: Lexeme, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the stems of a lexeme in languages other than English."""
+    word = lexeme.word
+    if word is None:  # Korean
+        return marked_stems(lexeme.names[0], ()) if lexeme.grams else ()
+    return marked_stems(word, languages) if languages or not word.isascii() else ()
 
 
 def stem_term(word: str) -> str:

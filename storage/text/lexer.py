@@ -34,6 +34,8 @@ UNSPACED = re.compile(f"[{_HAN}{_UNSPACED}]")
 KANA = re.compile(f"[{_KANA}]")
 SPACED_WORD = re.compile(rf"(?:(?![{_HAN}{_UNSPACED}])[^\W\d_])+")
 
+LATIN_WORD = re.compile(r"[a-z\u00df-\u024f\u1e00-\u1eff]+")
+
 _CHAR = rf"(?:(?![{_HAN}{_HANGUL}{_UNSPACED}_])[\w{_MARKS}])"
 # A colon joins a time and the pairs of a MAC address; an underscore joins words of an identifier.
 _JOINT = r"(?:[-‐‑–./'’+&@#_]|(?<=\d)[,:](?=\d)|(?<=[\da-f]):(?=[\da-f]{2}(?!\w)))"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sightline.storage.text.analyzer import limit_length, normalize_words, stem_term
+from sightline.storage.text.analyzer import (
+    limit_length,
+    normalize_words,
+    stem_term,
+    stems_of,
+    text_languages,
+)
 from sightline.storage.text.dates import DayOrder, FoundDate, find_dates, query_terms
 from sightline.storage.text.lexer import HAN_OR_HANGUL, Lexeme, tokenize_with_starts
 from sightline.storage.text.normalization import fold_accents, spell_out_umlauts
@@ -18,6 +24,7 @@ from sightline.storage.text.numbers import (
     is_serial_number,
     shorten,
 )
+from sightline.storage.text.stemming import possible_stems
 from sightline.storage.text.word_forms import is_function_word
 
 MAX_QUERY_CHARS = 131_072
@@ -106,7 +113,7 @@ def analyze_query(text: str) -> TextQuery:
     If all words are function words ("The Who"), all of them count.
     """
     clean = normalize_words(text, _MAX_ANALYZED_CHARS)
-    builder = _Builder()
+    builder = _Builder(text_languages(clean))
     expressions = deque(_expressions(clean))
     whole, whole_end = None, 0
     for count, (start, lexeme) in enumerate(tokenize_with_starts(clean)):
@@ -142,6 +149,7 @@ class _Word(NamedTuple):
 
 @dataclass(slots=True)
 class _Builder:
+    languages: tuple[str, ...] = ()
     terms: dict[str, QueryTerm] = field(default_factory=dict)
     words: list[_Word] = field(default_factory=list)
     prefixes: set[str] = field(default_factory=set)
@@ -165,14 +173,18 @@ class _Builder:
         is_minor = lexeme.is_code or any(map(is_serial_number, lexeme.names))
         if main:
             own = SPELLING_WEIGHT * weight if is_minor else weight
-            concepts.append(self._add(dict.fromkeys(main), own, is_content and not is_minor))
+            stems = () if is_function else self._stems(lexeme)
+            is_whole = is_content and not is_minor
+            concepts.append(self._add(dict.fromkeys(main), own, is_whole, stems))
         of_spelling = SPELLING_WEIGHT * weight
         for name in map(stem_term, lexeme.names):
             is_other_notation = part_of is not None or (
                 is_number(name) and not is_serial_number(name)
             )
             own = 1.0 if is_other_notation else weight  # what is printed adds to its meaning
-            concepts.append(self._add({name: None}, own, is_content and not is_other_notation))
+            stems = self._stems(lexeme) if lexeme.word is None else ()
+            is_own = is_content and not is_other_notation
+            concepts.append(self._add({name: None}, own, is_own, stems))
         # A text with 18 may mean 18.00, but one with 18.00 is meant.
         shorter = [each for each in map(shorten, lexeme.values) if each not in main]
         if shorter:
@@ -208,7 +220,10 @@ class _Builder:
         else:
             text, terms = found.readings[0].date, query_terms(found)
         concept = self._add(terms, 1.0, True)
-        self.words.append(_Word(text, [concept], True, None))
+        concepts = [concept]
+        if isinstance(found, SpacedNumber) and (short := shorten(found.value)) not in terms:
+            concepts.append(self._add({short: None}, SPELLING_WEIGHT, False))
+        self.words.append(_Word(text, concepts, True, None))
         return concept
 
     def build(self) -> TextQuery:
@@ -233,8 +248,17 @@ class _Builder:
             truncated=self.truncated,
         )
 
+    def _stems(self, lexeme: Lexeme) -> tuple[str, ...]:
+        if lexeme.word is not None:
+            return possible_stems(lexeme.word, self.languages)
+        return stems_of(lexeme, self.languages)
+
     def _add(
-        self, alternatives: Mapping[str, DayOrder | None], weight: float, is_content: bool
+        self,
+        alternatives: Mapping[str, DayOrder | None],
+        weight: float,
+        is_content: bool,
+        stems: Iterable[str] = (),
     ) -> int:
         """Add terms of one concept and return it; terms of an earlier concept keep theirs."""
         known = next((self.terms[each] for each in alternatives if each in self.terms), None)
@@ -242,6 +266,8 @@ class _Builder:
         self._concepts += known is None
         for term, order in alternatives.items():
             self.terms.setdefault(term, QueryTerm(term, concept, weight, is_content, order))
+        for stem in stems:
+            self.terms.setdefault(stem, QueryTerm(stem, concept, weight, is_content))
         return concept
 
 

@@ -59,6 +59,7 @@ ALLOWED_CACHES = {
     ("storage/text/dates.py", "cache"): "names of months",
     ("storage/text/lexer.py", "cache"): "the dictionary of jieba",
     ("storage/text/special_tokens.py", "lru_cache"): "forms of single characters",
+    ("storage/text/stemming.py", "cache"): "lists of words",
     ("storage/text/word_forms.py", "cache"): "lists of words",
     ("tools/answers/confidence.py", "cache"): "calibration files",
 }

@@ -13,11 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
-from sightline.storage.text.analyzer import MAX_CHARS, MAX_TOKENS, normalize_words, word_terms
+from sightline.storage.text.analyzer import (
+    MAX_CHARS,
+    MAX_TOKENS,
+    normalize_words,
+    stems_of,
+    text_languages,
+    word_terms,
+)
 from sightline.storage.text.dates import ORDER_TERMS, find_dates, index_terms
 from sightline.storage.text.lexer import UNSPACED, tokenize
 from sightline.storage.text.numbers import find_spaced_numbers, shorten
 from sightline.storage.text.query_analysis import FUNCTION_WEIGHT, QueryTerm
+from sightline.storage.text.stemming import MARK, possible_stems
 from sightline.storage.types import Box
 
 SNIPPET_CHARS = 280
@@ -50,6 +58,7 @@ class WordMatcher:
         self._contents = {each.term: _place_weight(each) for each in usable if each.is_content}
         self._others = {each.term: _place_weight(each) for each in others}
         self._clues = {_Clue.of(term) for term in (*self._contents, *self._others)}
+        self._has_stems = any(each.term.startswith(MARK) for each in usable)
         self._terms: dict[str, Set[str]] = {}
 
     def __bool__(self) -> bool:
@@ -107,7 +116,8 @@ class WordMatcher:
 
     def matches(self, text: str) -> bool:
         """Return whether a text contains what the query says, not only a part of a word."""
-        return not self._contents.keys().isdisjoint(text_terms(text))
+        terms = text_terms(text, with_stems=self._has_stems)
+        return not self._contents.keys().isdisjoint(terms)
 
     def _best_start(self, flat: str, lines: Sequence[str]) -> int:
         """Return where the matches begin of the first window that has most of them."""
@@ -138,7 +148,8 @@ class WordMatcher:
         wanted = self._contents | self._others
 
         def lacks(start: int) -> bool:
-            return not concepts <= _weights(wanted, text_terms(piece[start:])).keys()
+            terms = text_terms(piece[start:], with_stems=self._has_stems)
+            return not concepts <= _weights(wanted, terms).keys()
 
         return starts[max(bisect(starts, False, key=lacks) - 1, 0)]
 
@@ -173,7 +184,7 @@ class WordMatcher:
         """Return the terms of a line, which may be a piece of the text as well."""
         found = self._terms.get(text)
         if found is None:
-            found = self._terms[text] = text_terms(text)
+            found = self._terms[text] = text_terms(text, with_stems=self._has_stems)
         return found
 
 
@@ -202,12 +213,20 @@ class _Clue:
         return all(each in digits for each in self.digits)
 
 
-def text_terms(text: str) -> set[str]:
-    """Return the terms of a text, those of `analyze`, in half the time."""
+def text_terms(text: str, *, with_stems: bool = True) -> set[str]:
+    """Return the terms of a text, those of `analyze`, in half the time.
+
+    A line may not tell the language of its text. So its words have all stems that they may have.
+    """
     clean = normalize_words(text, MAX_CHARS)
+    languages = text_languages(clean) if with_stems else ()
     terms: set[str] = set()
     for lexeme in islice(tokenize(clean), MAX_TOKENS):
         terms.update(word_terms(lexeme), lexeme.grams)
+        if with_stems and lexeme.word is not None:
+            terms.update(possible_stems(lexeme.word, languages))
+        elif with_stems:
+            terms.update(stems_of(lexeme, languages))
     for date in find_dates(clean):
         terms.update(index_terms(date))
     for number in find_spaced_numbers(clean):

@@ -4,10 +4,13 @@ import pytest
 
 from sightline.storage.text.analyzer import analyze
 from sightline.storage.text.query_analysis import analyze_query
+from sightline.storage.text.stemming import MARK
 
 
 def content(query: str) -> set[str]:
-    return {each.term for each in analyze_query(query).terms if each.is_content}
+    """Return the content terms without the stems of other languages."""
+    terms = analyze_query(query).terms
+    return {each.term for each in terms if each.is_content and not each.term.startswith(MARK)}
 
 
 @pytest.mark.parametrize(
