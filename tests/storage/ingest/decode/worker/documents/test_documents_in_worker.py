@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
+from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.dispatch import run_request
@@ -19,12 +22,14 @@ from sightline.storage.ingest.decode.worker.documents.web_page import read_web_p
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.decode.worker_pool import no_preprocess
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.records.source_text import TextSelection, fetch_passages, find_sources
 from tests.storage.ingest.conftest import Bench
 from tests.support.office_files import (
     book_file,
     chart,
     open_document_file,
     packed,
+    repacked,
     slides_file,
     word_file,
     workbook_file,
@@ -271,4 +276,41 @@ async def test_a_picture_of_a_document_is_found_beside_its_text(bench: Bench, al
         "SELECT a.location, a.sha256 FROM sightline.asset a WHERE page = 2"
     )
     assert bench.blobs.read(location, sha256, name="it").startswith(b"\xff\xd8")
+    async with bench.database.connection() as connection:
+        (guide,) = await find_sources(connection, "guide.docx", "album")
+        (deck,) = await find_sources(connection, "deck.pptx", "album")
+        read = await fetch_passages(connection, TextSelection(guide.id), max_chars=10_000)
+        slide = TextSelection(deck.id, pages=[(2, 2)])
+        second = await fetch_passages(connection, slide, max_chars=10_000)
+    assert [each.text.split("\n")[0] for each in read] == [
+        "Heat sink",
+        "part: shackle",
+        "part: bolt",
+        "Drawing",
+        "[Picture 1] (Drawing) wiring of relay K4",
+        "Drawing",
+        "Comment: Bob: Is that enough?",
+        "Drawing",
+    ]
+    assert [each.asset_id is not None for each in read].index(True) == 4
+    assert (guide.page_count, deck.page_count) == (None, 2)
+    assert second[0].text == "Market"
     assert (await bench.ingest("album")).unchanged == 2
+
+
+async def test_pictures_of_documents_are_read_by_ocr_later(bench: Bench, album: Path) -> None:
+    image = Image.new("RGB", (600, 200), "white")
+    font = ImageFont.load_default(40)
+    ImageDraw.Draw(image).text((30, 70), "SCANNED INVOICE 4711", "black", font=font)
+    scan = io.BytesIO()
+    image.save(scan, "PNG")
+    data = repacked(word_file(), {"word/media/image1.png": scan.getvalue()})
+    (album / "guide.docx").write_bytes(data)
+    await bench.ingest("album")
+    query = "SELECT text FROM sightline.content_passage ORDER BY ordinal"
+    before = await bench.rows(query)
+    bench.ocr_engine = load_ocr_engine()
+    assert (await bench.ingest("album", ocr="auto")).updated == 1
+    after = await bench.rows(query)
+    assert set(before) < set(after)
+    assert ("SCANNED INVOICE 4711",) in after
