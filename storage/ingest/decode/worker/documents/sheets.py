@@ -88,13 +88,13 @@ class _Workbook:
         kept: dict[tuple[int, int], str] = {}
         row_number = 0
         for element in _iterate(self.package, part, "row"):
-            row_number = _number(attribute(element, "r"), row_number + 1)
+            row_number = _number(element.get("r"), row_number + 1)
             cells: dict[int, str] = {}
             column = -1
             for cell in element:
                 if local_name(cell) != "c":
                     continue
-                column = _column(attribute(cell, "r"), column + 1)
+                column = _column(cell.get("r"), column + 1)
                 if column < _MAX_COLUMNS and (text := self._text(cell)):
                     cells[column] = text
                     if (row_number, column) in anchors:
@@ -119,7 +119,7 @@ class _Workbook:
         return found
 
     def _text(self, cell: Element) -> str:
-        kind = attribute(cell, "t") or "n"
+        kind = cell.get("t") or "n"
         if kind == "inlineStr":
             inline = child(cell, "is")
             return "".join(_string_pieces(inline)) if inline is not None else ""
@@ -135,7 +135,7 @@ class _Workbook:
             case "b":
                 return "TRUE" if text == "1" else "FALSE"
             case "n":
-                style = _number(attribute(cell, "s"), 0)
+                style = _number(cell.get("s"), 0)
                 code = self.formats[style] if style < len(self.formats) else "General"
                 return shown_number(text, code, self.epoch)
         return text
