@@ -12,10 +12,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from tests.support.dicom_files import dicom
 from tests.support.media import GREEN, RED, film, pdf
+from tests.support.picture_files import heic, jxl, psd
+from tests.support.raw_dng import dng
 from tests.support.sample_images import encoded, exif, jpeg, picture
 
 #: Factor between the inputs of `make fuzz` and of the normal suite.
@@ -97,6 +101,17 @@ def seeds() -> dict[str, bytes]:
         "e.bmp": encoded(picture(7), "BMP"),
         "f.tiff": encoded(picture(8), "TIFF", compression="tiff_lzw"),
         "g.avif": encoded(picture(9), "AVIF"),
+        "g.dcm": dicom(np.asarray(picture(10))),
+        "g.dng": dng((64, 48)),
+        "g.heic": heic(picture(11)),
+        "g.ico": encoded(picture(12), "ICO"),
+        "g.jp2": encoded(picture(13), "JPEG2000"),
+        "g.jxl": jxl(picture(14)),
+        "g.ppm": encoded(picture(15), "PPM"),
+        "g.psd": psd(picture(16)),
+        "g.svg": b"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><g id='a'>"
+        b"<rect width='9' height='4' fill='red'/></g><use href='#a' y='4'/><text>x</text></svg>",
+        "g.tga": encoded(picture(17), "TGA"),
         "h.pdf": pdf(lambda page: page.drawString(50, 200, "a page of words")),
         "i.srt": b"1\n00:00:00,000 --> 00:00:02,000\n<i>Hello</i> there.\n\n2\n"
         b"00:00:02,500 --> 00:00:04,000\nSecond.\n",

@@ -6,6 +6,7 @@ import io
 import struct
 import time
 import zlib
+from collections.abc import Callable
 
 import pillow_heif
 import pillow_jxl  # noqa: F401 - registers the format
@@ -52,7 +53,7 @@ def lying_psd() -> bytes:
     return bytes(data)
 
 
-BOMBS = {
+BOMBS: dict[str, Callable[[], bytes]] = {
     "a.jpg": lambda: plain("JPEG"),
     "a.png": lambda: png_header(60_000, 60_000),
     "a.webp": lambda: plain("WEBP"),
@@ -110,7 +111,7 @@ def test_the_size_of_jpeg_xl_is_known_before_it_is_decoded(size: tuple[int, int]
 @pytest.mark.parametrize("name", BOMBS)
 def test_mutated_pictures_raise_and_do_not_hang(name: str) -> None:
     """Cut and flipped files of each format end with a result or an error."""
-    small = {
+    small: dict[str, Callable[[], bytes]] = {
         "a.ico": lambda: icon(encoded(three_colors(), "PNG")),
         "a.psd": lambda: psd(three_colors()),
     }

@@ -6,6 +6,8 @@ import io
 import struct
 
 import numpy as np
+import pillow_heif
+import pillow_jxl  # noqa: F401 - registers the format
 from PIL import Image
 
 from sightline.storage.ingest.decode.render.view import load_view
@@ -14,6 +16,7 @@ from sightline.storage.ingest.decode.worker.dispatch import run_request
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.support.encoders import color_grid
+from tests.support.sample_images import encoded
 
 SIZE = (96, 64)
 TOP_LEFT, TOP_RIGHT, BOTTOM = (220, 40, 40), (40, 60, 210), (50, 180, 60)
@@ -91,3 +94,13 @@ def psd(image: Image.Image) -> bytes:
     header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, height, width, 8, 3)
     planes = b"".join(band.tobytes() for band in image.convert("RGB").split())
     return header + bytes(4) + bytes(4) + bytes(4) + b"\0\0" + planes
+
+
+def heic(image: Image.Image, **how: object) -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=95, **how)
+    return file.getvalue()
+
+
+def jxl(image: Image.Image, **how: object) -> bytes:
+    return encoded(image, "JXL", quality=95, **how)

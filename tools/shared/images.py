@@ -17,7 +17,7 @@ from sightline.storage.ingest.decode.worker.image import load_upright
 from sightline.storage.types import Box
 
 _MAX_CORNER_CHARS: Final = 40
-FORMATS = "whole picture of a format that is read, such as JPEG, PNG, WebP, HEIC, TIFF or SVG"
+FORMATS = "whole JPEG, PNG, WebP, HEIC, TIFF, SVG or another picture that is read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.ingest_options import IngestOptions
+from tests.support.dicom_files import dicom
 from tests.support.picture_files import (
     SIZE,
     color_at,
@@ -27,30 +25,6 @@ from tests.support.picture_files import (
     thumbnail_of,
     warnings_of,
 )
-
-
-def dicom(pixels: NDArray[Any], tags: Mapping[str, Any] | None = None, frames: int = 0) -> bytes:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
-    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    shape = pixels.shape[1:] if frames else pixels.shape
-    dataset.Rows, dataset.Columns = shape[:2]
-    dataset.SamplesPerPixel = 3 if shape[2:] else 1
-    dataset.PhotometricInterpretation = "RGB" if shape[2:] else "MONOCHROME2"
-    dataset.PlanarConfiguration = 0
-    dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.dtype.itemsize
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    if frames:
-        dataset.NumberOfFrames = frames
-    for name, value in (tags or {}).items():
-        setattr(dataset, name, value)
-    dataset.PixelData = pixels.tobytes()
-    file = io.BytesIO()
-    pydicom.dcmwrite(file, dataset, enforce_file_format=True)
-    return file.getvalue()
 
 
 def ramp(low: float, high: float, kind: type = np.int16) -> NDArray[Any]:

@@ -18,7 +18,9 @@ from tests.support.picture_files import (
     color_at,
     decode_file,
     every_view,
+    heic,
     images_of,
+    jxl,
     psd,
     shows_three_colors,
     three_colors,
@@ -33,18 +35,6 @@ TURNS = {
     6: Image.Transpose.ROTATE_90,
     8: Image.Transpose.ROTATE_270,
 }
-
-
-def heic(image: Image.Image, **how: object) -> bytes:
-    file = io.BytesIO()
-    pillow_heif.from_pillow(image).save(file, quality=95, **how)
-    return file.getvalue()
-
-
-def jxl(image: Image.Image, **how: object) -> bytes:
-    import pillow_jxl  # noqa: F401 - registers the format
-
-    return encoded(image, "JXL", quality=95, **how)
 
 
 def by_pillow(form: str) -> Callable[[Image.Image], bytes]:
@@ -106,8 +96,6 @@ def test_the_orientation_is_applied_once(name: str, orientation: int) -> None:
 
 
 def test_a_jpeg_that_is_packed_in_jpeg_xl_is_turned_too(tmp_path: object) -> None:
-    import pillow_jxl  # noqa: F401 - registers the format
-
     path = f"{tmp_path}/a.jpg"
     stored = three_colors().transpose(Image.Transpose.ROTATE_90)
     stored.save(path, exif=exif(orientation=6))
