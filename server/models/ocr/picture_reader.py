@@ -21,6 +21,8 @@ from sightline.server.models.ocr.ocr_models import OcrModels
 from sightline.server.models.ocr.text_models import BgrImage, Quads, text_models
 from sightline.storage.interfaces import OcrLine, OcrProblem, OcrReading
 
+# On a slow machine the lines that were found must still be read.
+_DETECTION_SHARE = 0.5
 _MIN_CONFIDENCE = 0.5
 # A picture whose lines read badly has no text that the models know: then only sure lines count.
 _MIN_PICTURE_CONFIDENCE = 0.85
@@ -39,11 +41,11 @@ def has_text(models: OcrModels, image: Image.Image) -> bool:
 def read_picture(models: OcrModels, image: Image.Image, max_seconds: float) -> OcrReading:
     """Return the lines of an RGB image that were read in time."""
     loaded, pixels = text_models(models), _bgr(image)
-    deadline = Deadline(max_seconds)
-    found = detect_lines(loaded, pixels, deadline)
+    deadline, detection = Deadline(max_seconds), Deadline(_DETECTION_SHARE * max_seconds)
+    found = detect_lines(loaded, pixels, detection)
     lines, turn = LineReader(loaded, pixels, found.quads, deadline).read_all()
     kept, problem = _judge(lines, found.scores)
-    if deadline.was_reached:
+    if deadline.was_reached or detection.was_reached:
         problem = "cut short"
     return OcrReading(_in_order(kept, image.size, turn), problem)
 

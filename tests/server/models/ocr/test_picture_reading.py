@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ LINES = (
     "Delivery to Garden Street 12",
 )
 SANS = str(files("sightline.training.world.fonts").joinpath("OpenSans-Regular.ttf"))
+CASES = Path(__file__).parents[3] / "data" / "cases"
 CJK = str(files("sightline.storage.ingest.decode.render.fonts").joinpath("NotoSansCJKsc-Bold.otf"))
 
 
@@ -82,6 +84,13 @@ def test_a_turned_picture_reads_as_upright(engine: RapidOcrEngine, degrees: int)
     assert texts(reading) == list(LINES)
     assert reading.problem is None
     assert min(line.confidence for line in reading.lines) > 0.9
+
+
+def test_a_photographed_receipt_on_its_side_is_read(engine: RapidOcrEngine) -> None:
+    with Image.open(CASES / "receipt_r90ccw.jpg") as picture:
+        reading = engine.read(picture.convert("RGB"))
+    assert {"80300 JOHOR BAHRU", "CASH", "RM 170.00"} <= set(rows(reading))
+    assert np.mean([line.confidence for line in reading.lines]) > 0.9
 
 
 def test_the_boxes_of_a_turned_picture_are_in_its_own_frame(engine: RapidOcrEngine) -> None:
