@@ -19,8 +19,9 @@ from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import first_error
 from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest import stage_types as stages
+from sightline.storage.ingest.decode.decode_planner import DecodePlanner
 from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
-from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
+from sightline.storage.ingest.decode.decode_stage import DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.transcription import SpeechStage
 from sightline.storage.ingest.decode.tree_reader import TreeReader

@@ -26,13 +26,11 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_value
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode import text_analysis
+from sightline.storage.ingest.decode.decode_planner import DecodePlanner
 from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
-from sightline.storage.ingest.decode.decode_stage import (
-    DecodePlanner,
-    DecodeStage,
-    _DecodeAttempt,
-)
+from sightline.storage.ingest.decode.decode_stage import DecodeStage, _DecodeAttempt
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
+from sightline.storage.ingest.decode.transcription import SpeechStage
 from sightline.storage.ingest.decode.worker import frames, passages
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
@@ -42,7 +40,7 @@ from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.ingest.ingest_capacity import IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import IngestSummary
+from sightline.storage.ingest.progress import IngestStats, IngestSummary
 from sightline.storage.ingest.store import copy_rows
 from sightline.storage.text.analyzer import Analysis, analyze
 from tests.support.encoders import ColorHistogramEncoder
@@ -305,6 +303,7 @@ async def test_the_server_stops_a_worker_that_sends_more_than_it_may(
         requests,
         decoded,
         TextAnalyzer(queue, decoded, AmountSemaphore(1 << 20), OPTIONS),
+        SpeechStage(None, IngestStats("x", lambda _: None)),
         DecodePlanner("off", "none", tiles=False),
         zone=UTC,
         warn=lambda *_: None,
@@ -313,7 +312,7 @@ async def test_the_server_stops_a_worker_that_sends_more_than_it_may(
     )
     file = stages.DiscoveredFile("a.pdf", place="upload:a.pdf", data=b"x")
     hashed = stages.HashedFile(file, bytes(32), "object:", byte_size=1)
-    attempt = _DecodeAttempt(stage, stages.NewSource(hashed), None, 60.0)
+    attempt = _DecodeAttempt(stage, stages.NewSource(hashed), 60.0)
     part = FLOODS[flood]()
 
     async def flood_it() -> None:

@@ -11,12 +11,15 @@ import pytest
 from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
+from sightline.storage.ingest.decode.decode_planner import DecodePlanner
 from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
-from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
+from sightline.storage.ingest.decode.decode_stage import DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
+from sightline.storage.ingest.decode.transcription import SpeechStage
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_pool import Job
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.progress import IngestStats
 
 
 def stage_of(folder: Path, options: IngestOptions) -> DecodeStage:
@@ -27,6 +30,7 @@ def stage_of(folder: Path, options: IngestOptions) -> DecodeStage:
         asyncio.Queue(),
         decoded,
         TextAnalyzer(queue, decoded, AmountSemaphore(1 << 20), options),
+        SpeechStage(None, IngestStats("x", lambda _: None)),
         DecodePlanner("on", "reader", tiles=False),
         zone=UTC,
         warn=lambda *_: None,
