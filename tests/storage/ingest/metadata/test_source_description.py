@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -131,3 +133,32 @@ async def test_a_broken_time_in_a_sidecar_is_a_warning_and_the_next_time_counts(
     assert noted == ["captured_at is 'yesterday'; it must be an ISO 8601 time"]
     got, _ = await described(None, EmbeddedMetadata(), "IMG_20240503_172210.jpg")
     assert got.captured.at == datetime(2024, 5, 3, 17, 22, 10, tzinfo=UTC)
+
+
+def document(**tags: str) -> bytes:
+    file = io.BytesIO()
+    canvas = Canvas(file)
+    for name, value in tags.items():
+        getattr(canvas, f"set{name}")(value)
+    canvas.drawString(72, 700, "Some text on the only page.")
+    canvas.save()
+    return file.getvalue()
+
+
+async def test_title_and_sidecar_of_a_pdf_are_found(bench: Bench, album: Path) -> None:
+    (album / "a.pdf").write_bytes(document(Title="Bridge inspection", Keywords="rivets"))
+    (album / "b.pdf").write_bytes(document())
+    (album / "b.json").write_text('{"caption": "minutes of the board", "year": 1999}')
+    await bench.ingest("album")
+    found = await bench.rows(
+        "SELECT p.kind, p.text, a.page, a.caption, a.metadata FROM sightline.content_passage p "
+        "JOIN sightline.asset a ON a.id = p.asset_id WHERE p.kind IN ('caption', 'metadata') "
+        "ORDER BY p.text"
+    )
+    title = {"title": "Bridge inspection", "keywords": ["rivets"]}
+    board = "minutes of the board"
+    assert found == [
+        ("caption", "Bridge inspection", 1, None, title),
+        ("caption", board, 1, board, {"year": 1999}),
+        ("metadata", "rivets", 1, None, title),
+    ]
