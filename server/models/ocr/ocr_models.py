@@ -36,24 +36,20 @@ _RECOGNIZER = "PP-OCRv6_rec_small.onnx"
 
 @dataclass(frozen=True, slots=True)
 class OcrModels:
-    """Files of models: a detector, and recognizers in the order in which they are asked."""
+    """Files of models: a detector, and recognizers in the order in which they are asked.
+
+    ``fingerprint`` is a short hash of what the files are.
+    """
 
     detector: Path
     recognizers: tuple[Path, ...]
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a short hash of what the files are."""
-        digest = hashlib.sha256(metadata.version("rapidocr").encode())
-        for path in (self.detector, *self.recognizers):
-            digest.update(f"\n{path.name} {path.stat().st_size}".encode())
-        return digest.hexdigest()[:8]
+    fingerprint: str
 
 
 def find_models(languages: Sequence[str] = (), folder: Path | None = None) -> OcrModels:
     """Return the models for Latin, Chinese, Japanese and the given languages.
 
-    Raises ConfigurationError if RapidOCR or a model is missing.
+    Raises ConfigurationError if RapidOCR or a model is missing, or is not one of RapidOCR.
     """
     wheel = _wheel_folder()
     missing = [name for name in (_DETECTOR, _RECOGNIZER) if not (wheel / name).is_file()]
@@ -62,8 +58,20 @@ def find_models(languages: Sequence[str] = (), folder: Path | None = None) -> Oc
             f"RapidOCR in {wheel} has no {', '.join(missing)}. Install rapidocr 3.10, whose wheel "
             "contains them, or set SIGHTLINE_INGEST__OCR=off."
         )
+    included = (wheel / _DETECTOR, wheel / _RECOGNIZER)
+    # Files of the wheel change with its version only; reading them would delay every start.
+    digest = hashlib.sha256(metadata.version("rapidocr").encode())
+    for path in included:
+        digest.update(f"\n{path.name} {path.stat().st_size}".encode())
     more = tuple(_recognizer_of(language, folder) for language in dict.fromkeys(languages))
-    return OcrModels(wheel / _DETECTOR, (wheel / _RECOGNIZER, *more))
+    for path in more:
+        content = path.read_bytes()
+        if b"character" not in content:
+            raise ConfigurationError(
+                f"the OCR model {path} has no list of characters; use an ONNX model of RapidOCR"
+            )
+        digest.update(hashlib.sha256(content).digest())
+    return OcrModels(included[0], (included[1], *more), digest.hexdigest()[:8])
 
 
 def installed_languages(folder: Path | None) -> list[str]:

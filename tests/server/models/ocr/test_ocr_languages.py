@@ -40,6 +40,19 @@ def test_a_language_adds_its_recognizer_and_changes_the_name(folder: Path) -> No
     assert installed_languages(None) == []
 
 
+def test_another_model_changes_the_name_and_a_file_that_is_none_is_refused(folder: Path) -> None:
+    engine = load_ocr_engine(folder)
+    path = folder / "el_PP-OCRv5_rec_mobile.onnx"
+    names = set()
+    for content in (b"character list 1", b"character list 2"):
+        path.write_bytes(content)
+        names.add(engine.for_languages(["el"]).name)
+    assert len(names) == 2
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(ConfigurationError, match="has no list of characters"):
+        engine.for_languages(["el"])
+
+
 def test_a_picture_is_read_with_all_recognizers(folder: Path, tmp_path: Path) -> None:
     sign(tmp_path / "sign.png", "NO PARKING")
     with Image.open(tmp_path / "sign.png") as picture:
