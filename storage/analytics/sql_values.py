@@ -23,6 +23,8 @@ _MAX_DEPTH = 20
 #: The types that Python cannot hold in full: infinity, years BC, 24:00:00, months of an interval.
 _TIME_TYPES = ("date", "time", "timetz", "interval", "timestamp", "timestamptz")
 _RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
+#: A decimal number of this length and its point fits a double.
+_EXACT_CHARS = 16
 _TIMESTAMP = re.compile(
     r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:([+-]\d\d)(:\d\d(?::\d\d)?)?)?"
 )
@@ -37,7 +39,7 @@ class _JsonLoader(Loader):
         text = bytes(data)
         if len(text) <= _MAX_JSON_BYTES:
             try:
-                document: object = json.loads(text)
+                document: object = json.loads(text, parse_float=_parse_float)
                 if b"\\u" in text:  # half of a surrogate pair cannot be written
                     json.dumps(document, ensure_ascii=False).encode()
             except (RecursionError, ValueError):  # too deep; too many digits, or such a half
@@ -45,6 +47,15 @@ class _JsonLoader(Loader):
             else:
                 return document
         return text.decode()
+
+
+def _parse_float(text: str) -> float | str:
+    """Return a number in JSON, as text if a double has too few digits for it."""
+    number = float(text)
+    is_exact = len(text) <= _EXACT_CHARS or (
+        math.isfinite(number) and Decimal(repr(number)) == Decimal(text)
+    )
+    return number if is_exact else text
 
 
 class _TextLoader(Loader):
