@@ -5,19 +5,30 @@ from __future__ import annotations
 import functools
 import io
 import json
+import lzma
 import random
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import numpy as np
+import py7zr
 import pytest
 from hypothesis import strategies as st
 
 from tests.support.dicom_files import dicom
 from tests.support.media import GREEN, RED, film, pdf
+from tests.support.office_files import (
+    book_file,
+    chart,
+    open_document_file,
+    slides_file,
+    word_file,
+    workbook_file,
+)
 from tests.support.picture_files import heic, jxl, psd
 from tests.support.raw_dng import dng
 from tests.support.sample_images import encoded, exif, jpeg, picture
@@ -118,10 +129,17 @@ def seeds() -> dict[str, bytes]:
         "j.vtt": b"WEBVTT\n\n00:00.000 --> 00:02.000 align:start\nHello.\n",
         "k.csv": b'name,price,"a ""b"""\nplum,3,x\npear,4,"y,\nz"\n',
         "l.jsonl": b'{"text": "a row", "n": 1}\n{"text": "\\u4e2d\\ud83d\\ude00", "n": [1, {}]}\n',
+        "l.json": b'{"part": {"name": "shackle", "sizes": [1, 2]}, "items": [{"a": 1}]}',
         "m.html": b"<html><head><title>t</title><style>p{}</style></head><body><p>Words &amp; "
         b"<a href='x'>links</a><script>no</script></p><table><tr><td>1</table>",
         "n.md": "# Title\n\nA paragraph with *marks* and 中文。\n".encode(),
         "o.txt": "plain words, Übergröße\n".encode(),
+        "o.cp1252.txt": "plain words, Übergröße\n".encode("cp1252"),
+        "o.docx": word_file(),
+        "o.epub": book_file(),
+        "o.odt": open_document_file("text", "<text:h>A</text:h><text:p>b</text:p>", a=chart()),
+        "o.pptx": slides_file(),
+        "o.xlsx": workbook_file(),
     }
     with tempfile.TemporaryDirectory(prefix="sightline-fuzz-") as folder:
         files["p.mp4"] = film(Path(folder) / "p.mp4", [(RED, 0.4), (GREEN, 0.4)]).read_bytes()
@@ -150,7 +168,22 @@ def archives() -> dict[str, bytes]:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
-    return {"r.zip": packed.getvalue(), "s.tar": tar.getvalue(), "t.tar.gz": gz.getvalue()}
+    seven_zip = io.BytesIO()
+    with py7zr.SevenZipFile(seven_zip, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(data, name)
+    message = EmailMessage()
+    message["Subject"] = "Offer"
+    message.set_content("plain words, Übergröße")
+    message.add_attachment(members["a.jpg"], maintype="image", subtype="jpeg", filename="a.jpg")
+    return {
+        "r.zip": packed.getvalue(),
+        "s.tar": tar.getvalue(),
+        "t.tar.gz": gz.getvalue(),
+        "u.tar.xz": lzma.compress(tar.getvalue()),
+        "v.7z": seven_zip.getvalue(),
+        "w.eml": bytes(message),
+    }
 
 
 def mutants(files: dict[str, bytes], count: int, seed: int) -> Iterator[tuple[str, bytes]]:

@@ -192,7 +192,6 @@ class _DocumentWriter:
         yield from self._add_passage("chunk", text, ordinal)
         yield from self._end_frame()
         if not self.request.metadata_only:
-            yield from self.context.picture_parts(
-                image, 1, kind="image", ordinal=ordinal, page=self._page
-            )
+            facts = {"kind": "image", "ordinal": ordinal, "page": self._page}
+            yield from self.context.picture_parts(image, 1, **facts)
         yield from self.context.region_parts(image, self.request, ordinal, page=self._page)

@@ -7,8 +7,6 @@ from sightline.storage.ingest.decode.worker.documents.blocks import Document
 from sightline.storage.ingest.decode.worker.documents.package import Package
 from sightline.storage.ingest.ingest_options import IngestOptions
 
-_MIMETYPE_BYTES = 200
-
 
 def read_document(data: bytes, limits: IngestOptions) -> Document:
     """Return a document of Office, OpenDocument or EPUB. Raises MediaError.
@@ -16,10 +14,7 @@ def read_document(data: bytes, limits: IngestOptions) -> Document:
     Blocks are read lazily, so errors of a part can come with them.
     """
     package = Package(data)
-    mime_type = b""
-    if package.has("mimetype"):
-        mime_type = package.read("mimetype", _MIMETYPE_BYTES).strip()
-    if mime_type == b"application/epub+zip" or package.has("META-INF/container.xml"):
+    if package.has("META-INF/container.xml"):
         from sightline.storage.ingest.decode.worker.documents.epub import read_epub
 
         return read_epub(package, limits.max_text_bytes)
