@@ -271,9 +271,14 @@ def _subtitle_parts(
             if streams and not languages:
                 reason = "the subtitles in the file are pictures; they are not read"
                 yield messages.PartWarning(code="subtitles_not_read", reason=reason)
-            cues = _stream_cues(container, list(languages.values()), context)
+            cues, is_whole = _stream_cues(container, list(languages.values()), context)
         for stream_cues in cues:
             passages += subtitle_passages(unrolled(stream_cues))
+        if not is_whole:
+            reason = (
+                "has far more subtitles than a video of its size can have; the rest is left out"
+            )
+            yield messages.PartWarning(code="text_cut_short", reason=reason)
     except (av.error.FFmpegError, ValueError) as error:
         yield messages.PartWarning(code="subtitles_broken", reason=str(error))
     try:
@@ -284,8 +289,8 @@ def _subtitle_parts(
 
 def _stream_cues(
     container: Any, streams: list[Any], context: WorkerContext
-) -> list[list[SubtitleCue]]:
-    """Return the cues of each stream, as far as there is room for their text."""
+) -> tuple[list[list[SubtitleCue]], bool]:
+    """Return the cues of each stream and whether there was room for all."""
     cues: dict[int, list[SubtitleCue]] = {each.index: [] for each in streams}
     first = start_seconds(container) or 0.0
     count, chars = 0, 0
@@ -295,13 +300,13 @@ def _stream_cues(
             continue
         # Samples may share their bytes.
         if count >= _MAX_CUES or chars > context.output.chars_left:
-            break
+            return list(cues.values()), False
         start = max(0.0, float(packet.pts * packet.time_base) - first)
         length = float((packet.duration or 0) * packet.time_base)
         text = _packet_text(packet)
         cues[packet.stream.index].append(SubtitleCue(start, start + length, text))
         count, chars = count + 1, chars + len(text)
-    return list(cues.values())
+    return list(cues.values()), True
 
 
 def _packet_text(packet: Any) -> str:
