@@ -94,7 +94,7 @@ OcrProblem = Literal["small print", "unknown script", "cut short"]
 
 @dataclass(frozen=True, slots=True)
 class OcrReading:
-    """The lines of a picture in reading order, and why most of its print is not among them."""
+    """The lines of a picture in order, and why most of its print is missing."""
 
     lines: list[OcrLine]
     problem: OcrProblem | None = None
@@ -149,5 +149,5 @@ class OcrEngine(Protocol):
         ...
 
     def read(self, image: Image.Image, max_seconds: float) -> OcrReading:
-        """Return the text of an RGB image, which may be turned. Stops after ``max_seconds``."""
+        """Read an RGB image, which may be turned. Stops after ``max_seconds``."""
         ...

@@ -103,7 +103,10 @@ async def ingest_paths(
     chosen: Mapping[str, Any] | None = None,
     max_examples: int | None = MAX_EXAMPLES,
 ) -> IngestSummary:
-    """Ingest paths with the configured models; ``chosen`` are settings of the collection."""
+    """Ingest paths with the configured models.
+
+    ``chosen`` are settings of the collection to change.
+    """
     inputs = [_parse_input(settings, path) for path in paths]
     async with open_dependencies(settings) as deps:
         return await ingest(

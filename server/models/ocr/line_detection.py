@@ -178,7 +178,7 @@ def _along(
 
 
 def _starts(total: int, length: int, overlap: int) -> list[int]:
-    """Return the starts of windows that cover a side and overlap by at least ``overlap``."""
+    """Return the starts of windows that cover a side, at least ``overlap`` shared."""
     if total <= length:
         return [0]
     count = -(-(total - overlap) // (length - overlap))
@@ -238,7 +238,7 @@ def _insert(
     first: int,
     line: tuple[NDArray[np.float32], float, bool],
 ) -> None:
-    """Add a line, or join it with the same line of an earlier window (before ``first``)."""
+    """Add a line, or join it with that of an earlier window (before ``first``)."""
     quad, score, is_cut = line
     if first:
         others = boxes_of(np.stack(quads[:first]))
@@ -263,7 +263,7 @@ def _insert(
 
 
 def _add(found: DetectedLines, more: DetectedLines) -> DetectedLines:
-    """Add lines of windows to those of the overview, which may have blurred several into one."""
+    """Add lines of windows; the overview may have blurred several into one."""
     if not len(more.quads):
         return found
     if not len(found.quads):

@@ -65,7 +65,7 @@ def cut_line(image: BgrImage, quad: NDArray[np.float32]) -> BgrImage:
 
 
 def normalized_box(quad: NDArray[np.float32], width: int, height: int) -> Box:
-    """Return the normalized bounding box of a quad, without the margin of the detector."""
+    """Return the normalized box of a quad, without the margin of the detector."""
     corners = np.clip(_without_margin(quad.astype(np.float64)) / (width, height), 0.0, 1.0)
     (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)

@@ -1,4 +1,4 @@
-"""Order lines as a person reads them: rows from top to bottom, blocks side by side one by one.
+"""Order lines as a person reads them: by rows, and block by block.
 
 Lines side by side are one row, as in a table or a receipt, unless they belong to blocks of text of
 their own. Boxes are (left, top, right, bottom) in pixels of a frame in which text is upright.
@@ -77,7 +77,7 @@ def _is_beside(one: Box, other: Box) -> bool:
 
 
 def _gutter_from(rows: Sequence[Row], start: int) -> tuple[int, float | None]:
-    """Return the end of the rows from ``start`` on with a common gutter, and its middle.
+    """Return the end of rows from ``start`` on with one gutter, and its middle.
 
     None if there is no gutter. The rows at both ends have lines on both sides of it.
     """
@@ -125,7 +125,7 @@ def _narrowed(row: Row, low: float, high: float) -> tuple[float, float] | None:
 
 
 def _are_blocks(left: Sequence[PlacedLine], right: Sequence[PlacedLine]) -> bool:
-    """Return whether both sides of a gutter are text of their own, and not columns of a table."""
+    """Return whether both sides of a gutter are text, not columns of a table."""
     sides = _rows(left), _rows(right)
     if min(map(len, sides)) < _MIN_BLOCK_ROWS:
         return False
@@ -141,7 +141,7 @@ def _are_blocks(left: Sequence[PlacedLine], right: Sequence[PlacedLine]) -> bool
 
 
 def _letter_width(character: str) -> int:
-    """Return 2 for a Han character or kana, 1 for other letters, 0 for digits and signs."""
+    """Return 2 for Han characters and kana, 1 for other letters, else 0."""
     if "\u2e80" <= character <= "\ufaff":
         return 2
     return 1 if _LETTERS.match(character) else 0
@@ -153,7 +153,7 @@ def _has_labels(side: Sequence[Row]) -> bool:
 
 
 def _are_aligned(left: Sequence[Row], right: Sequence[Row]) -> bool:
-    """Return whether most rows of the shorter side are on the height of a row of the other."""
+    """Return whether most rows of the shorter side are beside one of the other."""
     few, many = sorted((left, right), key=len)
     found = 0
     for row in few:

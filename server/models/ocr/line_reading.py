@@ -35,7 +35,7 @@ _MIN_COPY_HEIGHT = 20
 
 @dataclass(frozen=True, slots=True)
 class ReadLine:
-    """A line: its text, the quad in the order of reading, and the turn that makes it upright."""
+    """The text of a line, its quad as it is read, and the turn that does it."""
 
     recognized: RecognizedText
     quad: NDArray[np.float32]

@@ -36,7 +36,7 @@ _RECOGNIZER = "PP-OCRv6_rec_small.onnx"
 
 @dataclass(frozen=True, slots=True)
 class OcrModels:
-    """Files of models: a detector, and recognizers in the order in which they are asked.
+    """Files of models: a detector, and recognizers in the order of use.
 
     ``fingerprint`` is a short hash of what the files are.
     """

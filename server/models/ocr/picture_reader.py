@@ -1,4 +1,4 @@
-"""Read a whole picture: its lines, their text, their order, and what could not be read."""
+"""Read a picture: its lines in order, and what could not be read."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class RapidOcrEngine:
 
     @property
     def name(self) -> str:
-        """Return a name with everything that changes the result: a new name repeats the OCR."""
+        """Return a name of all that changes results: a new name repeats the OCR."""
         version = f"rapidocr {metadata.version('rapidocr')} reading {_VERSION}"
         names = " ".join(path.stem for path in (self.models.detector, *self.models.recognizers))
         return f"{version} {names} {self.models.fingerprint}"

@@ -184,7 +184,7 @@ def _is_spaceless(character: str) -> bool:
 
 
 def _reversed(text: str) -> str:
-    """Return the characters of a line from right to left, numbers and Latin words unchanged."""
+    """Return a line from right to left, with numbers and Latin words unchanged."""
     runs: list[str] = []
     for character in text:
         is_latin = character.isascii() and (character.isalnum() or character in ":*./%+-")

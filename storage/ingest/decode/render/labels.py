@@ -44,7 +44,7 @@ class LabelWriter:
         return sum(self._fonts[run.font].getlength(run.text) for run in text_runs(text))
 
     def lines(self, label: str, max_width: float) -> list[str]:
-        """Return the label in at most three lines that are not wider; the rest is left out."""
+        """Return the label in at most three lines of the width, shortened to fit."""
         available = max_width - 2 * self.padding
         lines: list[str] = []
         rest = label
@@ -126,7 +126,7 @@ def place_labels(
     *,
     spread: bool,
 ) -> NDArray[np.float32]:
-    """Return a box for each label, (n, 4) in pixels, inside the picture as far as it fits.
+    """Return a box for each label, (n, 4) in pixels, inside the picture.
 
     A label is above the upper left corner of its box ``corners`` (n, 4), or inside it where there
     is no room above. ``sizes`` is (n, 2). ``spread`` moves labels apart that would hide each other.
@@ -152,5 +152,5 @@ def _moved_inside(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[
 
 
 def _visual_order(runs: Sequence[TextRun]) -> Sequence[TextRun]:
-    """Return runs from left to right: a line that starts in Arabic or Hebrew is read leftwards."""
+    """Return runs from left to right: Arabic and Hebrew are read leftwards."""
     return runs[::-1] if runs and runs[0].font in _RIGHT_TO_LEFT else runs
