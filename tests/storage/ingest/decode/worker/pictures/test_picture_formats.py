@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.support.picture_files import (
     every_view,
     heic,
     images_of,
+    is_near,
     jxl,
     psd,
     shows_three_colors,
@@ -27,7 +29,7 @@ from tests.support.picture_files import (
     thumbnail_of,
     warnings_of,
 )
-from tests.support.sample_images import encoded, exif, picture
+from tests.support.sample_images import encoded, exif, picture, png_chunk
 
 TURNS = {
     1: None,
@@ -190,6 +192,29 @@ def test_high_dynamic_range_is_mapped_to_the_screen() -> None:
     data = heic(gray, save_nclx_profile=True, full_range_flag=1, **nclx)
     for view in every_view("a.heic", data):
         assert min(color_at(view, 0.5, 0.5)) > 185
+
+
+def coded(form: str, color: tuple[int, int, int], primaries: int, transfer: int) -> bytes:
+    """Return a picture whose colors are coded as ITU-T H.273 says."""
+    data = encoded(
+        Image.new("RGB", SIZE, color), form, **({} if form == "PNG" else {"quality": 100})
+    )
+    if form == "PNG":
+        return data[:33] + png_chunk(b"cICP", bytes([primaries, transfer, 0, 1])) + data[33:]
+    at = data.index(b"colrnclx") + 8
+    return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("form", ["PNG", "AVIF"])
+def test_coded_colors_are_those_of_the_screen(form: str) -> None:
+    for view in every_view(f"a.{form.lower()}", coded(form, (148, 148, 148), 9, 16)):  # PQ
+        assert min(color_at(view, 0.5, 0.5)) > 185
+    for view in every_view(f"a.{form.lower()}", coded(form, (200, 50, 50), 12, 13)):  # Display P3
+        red, green, _ = color_at(view, 0.5, 0.5)
+        assert red > 205
+        assert green < 40
+    for view in every_view(f"a.{form.lower()}", coded(form, (148, 60, 20), 1, 13)):  # sRGB
+        assert is_near(color_at(view, 0.5, 0.5), (148, 60, 20), 4)
 
 
 @pytest.mark.parametrize(("form", "share"), [("JPEG", 0.6), ("PNG", 0.6), ("GIF", 0.6)])
