@@ -63,7 +63,7 @@ def decode_image(
     edge = _ocr_edge(image.size)
     image.draft("RGB", (edge, edge))
     upright = flatten(image, orientation, (2 * edge, 2 * edge))
-    pixels = preprocess(upright.copy())
+    pixels = preprocess(upright)
     return _image_part(upright.copy(), 1, pixels, size, kind="image", ordinal=0), upright
 
 
