@@ -60,8 +60,9 @@ def _contents(message: EmailMessage, folder: str, depth: int) -> Iterator[tuple[
         text = _text(body) if body is not None else ""
         yield f"{folder}message.txt", (_BODY_MARK + "\n".join([*lines, "", text])).encode()
     number = 0
-    for part in _parts(message):
-        if part is body or _is_alternative(part, message):
+    for part, is_alternative in _parts(message):
+        # The plain text of a page that is read says nothing new.
+        if part is body or (is_alternative and not part.get_filename()):
             continue
         number += 1
         if part.get_content_type() == "message/rfc822" and depth < _MAX_DEPTH:
@@ -74,26 +75,20 @@ def _contents(message: EmailMessage, folder: str, depth: int) -> Iterator[tuple[
             yield folder + _name(part, number), content
 
 
-def _parts(message: EmailMessage) -> Iterator[EmailMessage]:
-    """Yield the parts that are not containers, without those of messages inside."""
-    waiting: list[MIMEPart] = [message]
+def _parts(message: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
+    """Yield the parts that are not containers, and whether they are text with an alternative.
+
+    Parts of messages inside are left out. Reads the type of each part only once: it is slow.
+    """
+    waiting: list[tuple[MIMEPart, bool]] = [(message, False)]
     while waiting:
-        part = waiting.pop()
-        if part.is_multipart() and part.get_content_type() != "message/rfc822":
-            waiting += reversed(list(part.iter_parts()))
+        part, is_alternative = waiting.pop()
+        kind = part.get_content_type()
+        if part.is_multipart() and kind != "message/rfc822":
+            inner = [(each, kind == "multipart/alternative") for each in part.iter_parts()]
+            waiting += reversed(inner)
         elif part is not message and isinstance(part, EmailMessage):
-            yield part
-
-
-def _is_alternative(part: EmailMessage, message: EmailMessage) -> bool:
-    """Return whether a part is the plain text of a page that is read."""
-    if part.get_content_type() != "text/plain" or part.get_filename():
-        return False
-    return any(
-        part in container.iter_parts()
-        for container in message.walk()
-        if container.get_content_type() == "multipart/alternative"
-    )
+            yield part, is_alternative and kind == "text/plain"
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -109,7 +104,10 @@ def _text(part: MIMEPart) -> str:
             return data.decode(codec)
         except UnicodeDecodeError:
             pass
-    return decode_text(data).text
+    try:
+        return decode_text(data).text
+    except MediaError:  # a broken text must not hide the attachments
+        return data.decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
 def _name(part: EmailMessage, number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import random
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_many_attachments_are_a_bomb(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as raised:
         found(tmp_path / "m.eml", max_archive_members=8)
     assert raised.value.code == "archive_bomb"
+
+
+@pytest.mark.timeout(30)
+def test_very_many_parts_take_linear_time(tmp_path: Path) -> None:
+    head = b"Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n"
+    part = b"--b\nContent-Type: text/plain\n\nwords\n"
+    (tmp_path / "m.eml").write_bytes(head + part * 2_000 + b"--b--\n")
+    assert len(found(tmp_path / "m.eml")) == 2_000
+
+
+def test_a_broken_text_does_not_hide_the_attachments(tmp_path: Path) -> None:
+    noise = bytes(128 | each for each in random.Random(1).randbytes(300))
+    message = mail()
+    data = bytes(message).replace(b"plain words", b"plain words " + noise)
+    data = data.replace(b"multipart/alternative", b"multipart/mixed")
+    (tmp_path / "m.eml").write_bytes(data)
+    assert "m.eml/p.jpg" in found(tmp_path / "m.eml")
 
 
 def test_parts_nested_in_parts_end(tmp_path: Path) -> None:
