@@ -50,6 +50,7 @@ ADVICE: Final = {
     "too_many_pages": _LIMIT.format("SIGHTLINE_INGEST__MAX_PAGES"),
     "too_many_pixels": "Reduce the picture, or cut it into parts.",
     "too_many_rows": "Split the table into several files.",
+    "truncated": "Its end is missing, and no part could be decoded. Copy or download it again.",
     "unreachable": f"Check the address and the network. {_RETRY}",
     "unreadable": "Check that it exists and that this user may read it, then try again.",
     "unsafe_name": "Unpack the archive yourself, and ingest the folder.",

@@ -135,11 +135,11 @@ def test_a_report_that_cannot_be_written_stops_before_the_ingest(
 
 
 def test_every_code_of_a_failure_has_advice() -> None:
-    """Codes are written in the calls of `MediaError`."""
+    """Codes are written in the calls of `MediaError`, or chosen before them."""
     folder = Path(storage.__file__).parent / "ingest"
     calls = (
         code
         for path in folder.rglob("*.py")
-        for code in re.findall(r'MediaError\(\s*"([a-z_]+)"', path.read_text())
+        for code in re.findall(r'(?:MediaError\(\s*|\bcode = )"([a-z_]+)"', path.read_text())
     )
     assert set(calls) - set(ADVICE) == set()
