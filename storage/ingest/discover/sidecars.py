@@ -198,7 +198,7 @@ def _check_depth(value: object) -> None:
 def _check_metadata(metadata: Mapping[str, Any]) -> None:
     if len(metadata) > _MAX_KEYS:
         raise ValueError(f"has {len(metadata):,} metadata keys; the limit is {_MAX_KEYS}")
-    _check_length("metadata", json.dumps(metadata, ensure_ascii=False))
+    _check_length("metadata", json.dumps(metadata, ensure_ascii=False, allow_nan=False))
 
 
 def _clean_caption(text: str | None) -> str | None:
