@@ -27,7 +27,7 @@ _MIN_LETTERS = 0.75  # share of letters in a line with space between its letters
 _ASCENT, _DESCENT = 0.8, 0.22
 _MAX_SIZE_RATIO = 1.6
 _CJK_GAP, _RIGHT_TO_LEFT_GAP = 0.35, 0.16
-_MAX_NEAR = 64  # chains of one line that can go on at a place
+_MAX_NEAR = 12  # chains of one line that can go on at a place
 _MAX_SAME = 16  # of one letter within one square of its size
 _ACCENTS = {
     **{each: each for each in map(chr, range(0x300, 0x330))},
