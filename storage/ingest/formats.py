@@ -161,6 +161,7 @@ _AVIF = rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,12}avif)"
 _HEIF = rb"....ftyp(?:hei[cxms]|hev[cxms]|m[is]f1)"
 _JXL = rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"
 _JPEG_2000 = rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "
+_PNM = rb"P[1-6f]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s"
 _SVG = (
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml(?:(?!\?>).)*\?>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*"
     rb"(?:<!DOCTYPE\s+svg|<svg[\s>/])"
@@ -184,7 +185,7 @@ FORMATS: tuple[FileFormat, ...] = (
     _picture("Photoshop", ".psd", "image/vnd.adobe.photoshop", "PSD", rb"8BPS\0\x01"),
     _picture("icon", ".ico", "image/x-icon", "ICO", rb"\0\0\x01\0[\x01-\x40]\0"),
     _picture("cursor", ".cur", "image/x-icon", "CUR", rb"\0\0\x02\0[\x01-\x40]\0"),
-    _picture("PNM", ".pbm .pgm .ppm .pnm .pfm", "image/x-portable-anymap", "PPM"),
+    _picture("PNM", ".pbm .pgm .ppm .pnm .pfm", "image/x-portable-anymap", "PPM", _PNM),
     _picture("TGA", ".tga .tpic", "image/x-tga", "TGA"),
     _read("image", "SVG", ".svg", "image/svg+xml", "resvg", "svg", _SVG),
     _refused("large Photoshop document", ".psb", _AS_IMAGE, rb"8BPS\0\x02"),
