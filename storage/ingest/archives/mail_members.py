@@ -76,7 +76,7 @@ def _contents(message: EmailMessage, folder: str, depth: int) -> Iterator[tuple[
 
 
 def _parts(message: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
-    """Yield the parts that are not containers, and whether they are text with an alternative.
+    """Yield the parts that are no containers, and whether they repeat a page.
 
     Parts of messages inside are left out. Reads the type of each part only once: it is slow.
     """

@@ -71,7 +71,7 @@ def decode_pdf(
 def page_images(
     data: bytes, context: WorkerContext, request: messages.DecodeRequest, first_ordinal: int
 ) -> Iterator[messages.ImagePart]:
-    """Yield the pictures of the pages of a PDF without their text, as far as there is room."""
+    """Yield the pictures of the pages of a PDF, as far as there is room."""
     document = _open(data, ())
     try:
         count = min(len(document), context.limits.max_pages)
