@@ -22,7 +22,10 @@ from sightline.storage.ingest.decode import worker_pool
 from sightline.storage.ingest.decode.image_decoder import DocumentPage, ImageDecoder
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
+from tests.support.dicom_files import dicom
 from tests.support.media import pdf
+from tests.support.picture_files import heic, jxl, psd, shows_three_colors, three_colors
+from tests.support.raw_dng import dng
 from tests.support.sample_images import encoded, exif, jpeg, picture
 
 
@@ -74,6 +77,27 @@ async def test_an_invalid_image_is_an_error_and_the_next_one_loads(data: bytes, 
             await opens.load(data)
         assert (await opens.load(jpeg(1))).source_size == picture(1).size
     assert raised.value.code == code
+
+
+async def test_every_format_is_read_within_the_limits_of_a_worker(tmp_path: Path) -> None:
+    image = three_colors()
+    files = {
+        "a.avif": encoded(image, "AVIF"),
+        "a.dcm": dicom(np.asarray(image)),
+        "a.dng": dng(),
+        "a.heic": heic(image),
+        "a.ico": encoded(image, "ICO"),
+        "a.jp2": encoded(image, "JPEG2000"),
+        "a.jxl": jxl(image),
+        "a.psd": psd(image),
+        "a.svg": b"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><text>x</text></svg>",
+        "a.tga": encoded(image, "TGA"),
+    }
+    async with decoder(workers=1, max_pixels=1_000_000) as opens:
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+            loaded = await opens.load(str(tmp_path / name))
+            assert name == "a.svg" or shows_three_colors(loaded.image, 60), name
 
 
 async def test_a_killed_process_fails_one_call() -> None:
