@@ -32,6 +32,7 @@ _COMPARE_SECONDS = 0.25
 _MIN_DIFFERENCES = np.array((20, 10, 10), np.int16)[:, None, None]
 # Shares of changed pixels that make a frame new: at once, after a while, after `interval`.
 _NEW_SCENE_SHARE, _MOVED_SHARE, _ANY_CHANGE_SHARE = 0.35, 0.03, 0.005
+_RECOLORED_SHARE = 0.1  # colors are compressed more, and run at edges
 _MIN_SPACING_SECONDS = 0.5
 _KEYFRAMES_ONLY_SECONDS = 4.0  # from this spacing on, only key frames are decoded
 _MAX_CUES = 50_000
@@ -143,11 +144,13 @@ class _FrameSelector:
         planes: SmallFrame = small.to_ndarray().astype(np.int16)
         if self.selected is not None:
             is_changed = np.abs(planes - self.selected) > _MIN_DIFFERENCES
-            share = float(is_changed.any(axis=0).mean())
+            share = float(is_changed[0].mean())
+            any_share = float(is_changed.any(axis=0).mean())
             elapsed = seconds - self.selected_at
             if not (
-                share >= _NEW_SCENE_SHARE
+                any_share >= _NEW_SCENE_SHARE
                 or (share >= _MOVED_SHARE and elapsed >= self.interval / 5)
+                or (any_share >= _RECOLORED_SHARE and elapsed >= self.interval / 5)
                 or (share >= _ANY_CHANGE_SHARE and elapsed >= self.interval)
             ):
                 return False
