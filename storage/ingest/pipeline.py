@@ -48,6 +48,7 @@ from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, Vect
 from sightline.storage.ingest.store.writer import IngestWriter
 from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder, Transcriber
 from sightline.storage.records.collections import Collection
+from sightline.storage.types import NAME_KINDS
 
 Result = TypeVar("Result")
 
@@ -371,10 +372,9 @@ class _IngestRun:
             for name in duplicates:
                 self.stats.add_file(name, "duplicate", key)
             if result.outcome != "unchanged":
-                names = [each for each in source.passages if each.draft.kind == "name"]
                 self.stats.images += len(source.assets)
                 self.stats.readings.update(source.decoded.readings.values())
-                self.stats.passages += len(source.passages) - len(names)
+                self.stats.passages += sum(p.draft.kind not in NAME_KINDS for p in source.passages)
 
     async def _finish(self) -> None:
         self.stats.notify("index")

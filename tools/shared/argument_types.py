@@ -32,8 +32,8 @@ FILTER_LANGUAGE: Final = (
     "{'product': 'Garlic'}, {'price': {'lte': 5}}, {'time_of_day': {'lt': '17:00'}}, "
     "{'or': [{'kind': 'page'}, {'page': 3}]}, {'not': {...}}. Operators: eq ne gt gte lt lte "
     "between in nin any all contains text_match text_match_insensitive is_empty. Keys: kind "
-    "file_name source page seconds captured_at time_of_day width height caption, gps as {'near': "
-    "[lat, lon], 'km': 5}, and the metadata keys that list_collections names."
+    "file_name source page seconds captured_at time_of_day width height caption, gps {'near': "
+    "[lat, lon], 'km': 5}, and metadata keys of list_collections."
 )
 Filters = Annotated[
     dict[str, JsonValue] | None,
