@@ -122,7 +122,7 @@ def _string(annotation: object, key: bytes) -> str:
 
 
 def _decoded(get: Callable[[object, int], int]) -> str:
-    """Return a text that a function writes as UTF-16 with a null; empty if it is too long."""
+    """Return a text that a function writes as UTF-16, empty if it is too long."""
     size = get(None, 0)
     if not 2 < size <= _MAX_TEXT_BYTES:
         return ""

@@ -141,7 +141,9 @@ class PageReader:
 
     def _whole_page(self, reading: Reading, shown: Sequence[TextLine]) -> _Result:
         image = without_text(self._whole_picture(), [line.box for line in shown])
-        rows, parts = self._read(image, _WHOLE, always=self.request.ocr == "on" or not shown)
+        rows, parts = self._read(
+            image, _WHOLE, always=self.request.ocr == "on" or reading != "text layer"
+        )
         rows = _besides(rows, shown)
         if reading == "text layer" and (rows or not shown):
             is_scan = not shown or (
