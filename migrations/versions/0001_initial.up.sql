@@ -208,10 +208,12 @@ CREATE TABLE sightline.asset (
         reading IN (
             'text layer', 'scan', 'garbled', 'hidden layer', 'figures', 'form', 'unreadable')),
     created_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (source_id, ordinal)
+    UNIQUE (source_id, ordinal),
+    CHECK ((latitude IS NULL) = (longitude IS NULL))
 );
 CREATE INDEX asset_collection_idx ON sightline.asset (collection_id);
 CREATE INDEX asset_captured_idx ON sightline.asset (collection_id, captured_at);
+CREATE INDEX asset_latitude_idx ON sightline.asset (latitude) WHERE latitude IS NOT NULL;
 CREATE INDEX asset_metadata_idx ON sightline.asset USING gin (metadata jsonb_path_ops);
 CREATE INDEX asset_location_idx ON sightline.asset USING hash (location);
 CREATE INDEX asset_hash_idx ON sightline.asset (symmetric_hash, collection_id);
@@ -231,11 +233,10 @@ COMMENT ON COLUMN sightline.asset.perceptual_hash IS
     'Signs of 63 low frequencies of the picture; null for a plain picture.';
 COMMENT ON COLUMN sightline.asset.symmetric_hash IS
     '16 bits that are the same for all rotations by quarters and mirror images of the picture.';
-
 COMMENT ON COLUMN sightline.asset.reading IS
-    'How the text was read: "text layer" of the page; by OCR because it is a "scan", because the layer
-    is "garbled" or hidden and wrong ("hidden layer"), or of its pictures only ("figures"); "form":
-    with values of fields; "unreadable": text was seen, but not read. Null for other images.';
+    'How the text was read: "text layer" of the page; by OCR because it is a "scan", because the layer '
+    'is "garbled" or hidden and wrong ("hidden layer"), or of its pictures only ("figures"); "form": '
+    'with values of fields; "unreadable": text was seen, but not read. Null for other images.';
 
 -- A separate table keeps scans of asset narrow.
 CREATE TABLE sightline.thumbnail (
@@ -363,7 +364,8 @@ CREATE TABLE sightline.annotation (
     CHECK (x0 < x1 AND y0 < y1)
 );
 CREATE INDEX annotation_asset_idx ON sightline.annotation (asset_id);
-COMMENT ON TABLE sightline.annotation IS 'A labeled box on an asset, by a person, by a model or from a file.';
+COMMENT ON TABLE sightline.annotation IS
+    'A labeled box on an asset, by a person, by a model or from a file.';
 
 CREATE TABLE sightline.retrieval_log (
     id bigint PRIMARY KEY DEFAULT sightline.new_id('retrieval_log'),
@@ -649,7 +651,7 @@ SELECT
 FROM sightline.asset AS a
 JOIN sightline.source AS s ON s.id = a.source_id
 JOIN sightline.collection AS c ON c.id = a.collection_id;
-COMMENT ON VIEW analytics.assets IS 
+COMMENT ON VIEW analytics.assets IS
     'Viewable images: image files, document pages, video frames, waveforms of sounds.';
 COMMENT ON COLUMN analytics.assets.asset_id IS 'Twelve characters, as in tool results.';
 COMMENT ON COLUMN analytics.assets.source IS 'Name of the ingested file or URL.';
@@ -668,7 +670,6 @@ COMMENT ON COLUMN analytics.assets.latitude IS
     'Degrees, WGS 84: where it was taken; null if unknown.';
 COMMENT ON COLUMN analytics.assets.perceptual_hash IS
     '64 bits. A small bit_count((a # b)::bit(64)) means that two images look alike.';
-
 COMMENT ON COLUMN analytics.assets.reading IS
     'How the text was read: text layer, scan, garbled, hidden layer, figures, form, or unreadable.';
 
@@ -711,7 +712,8 @@ JOIN sightline.collection AS c ON c.id = a.collection_id;
 COMMENT ON VIEW analytics.annotations IS 'Labeled boxes, by people, by models or from files.';
 COMMENT ON COLUMN analytics.annotations.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
-COMMENT ON COLUMN analytics.annotations.origin IS 'person, model, or file (metadata or annotation file); see model and author.';
+COMMENT ON COLUMN analytics.annotations.origin IS
+    'person, model, or file (metadata or annotation file); see model and author.';
 
 CREATE VIEW analytics.regions AS
 SELECT

@@ -96,8 +96,9 @@ WHERE id = %(id)s AND collection_id = %(collection_id)s AND state = 'done'
 RETURNING id
 
 -- name: update_asset
+-- Pages, frames and pictures of documents have bytes and a location of their own.
 UPDATE sightline.asset
-SET location = CASE WHEN kind = 'image' THEN %(location)s ELSE location END,
+SET location = CASE WHEN sha256 = %(content_key)s THEN %(location)s ELSE location END,
     caption = %(caption)s, metadata = %(metadata)s,
     captured_at = %(captured_at)s::timestamptz + coalesce(frame_seconds, 0) * interval '1 second',
     captured_local = %(captured_local)s::timestamp + coalesce(frame_seconds, 0) * interval '1 second',

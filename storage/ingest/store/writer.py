@@ -233,6 +233,7 @@ class IngestWriter:
                 "collection_id": self.collection.id,
                 "name": file.name,
                 "location": source.hashed.location,
+                "content_key": existing.content_key,
                 "caption": description.caption,
                 "metadata": Jsonb(dict(description.metadata)),
                 "sidecar_sha256": file.sidecar_sha256,

@@ -171,7 +171,9 @@ class _Parser:
         numbers = [*near, kilometers] if isinstance(near, list) else []
         if (
             len(numbers) != 3
-            or not all(isinstance(each, int | float) for each in numbers)
+            or not all(
+                isinstance(each, int | float) and not isinstance(each, bool) for each in numbers
+            )
             or not value.keys() <= {"near", "$near", "km"}
             or not (-90 <= numbers[0] <= 90 and -180 <= numbers[1] <= 180 and 0 < numbers[2] < 1e5)
         ):

@@ -20,6 +20,7 @@ from sightline.storage.retrieval.filters import filter_language
         {"gps": "Paris"},
         {"gps": [48.86, 2.29]},
         {"gps": {"near": [48.86], "km": 5}},
+        {"gps": {"near": [True, 2.29]}},
         {"gps": {"near": [95, 2.29], "km": 5}},
         {"gps": {"near": [48.86, 2.29], "km": 0}},
         {"gps": {"near": [48.86, float("nan")], "km": 5}},

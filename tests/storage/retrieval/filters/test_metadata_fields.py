@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from psycopg import sql
 
 from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import fetch_values
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections
 from sightline.storage.records.filter_keys import BUILT_IN_KEYS, metadata_name
 from sightline.storage.retrieval import ImageSearch, PassageSearch
-from sightline.storage.retrieval.filters.filter_columns import ASSETS, PASSAGES
+from sightline.storage.retrieval.filters.filter_columns import ASSETS, NEAR, PASSAGES
 from sightline.storage.retrieval.filters.filter_compiler import possible_paths
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.support.corpus import Corpus
@@ -194,3 +196,14 @@ async def test_every_column_is_documented() -> None:
         column = PASSAGES.columns[key]
         assert names.get(column.type, column.type) == built_in.type, key
         assert 0 < len(built_in.meaning) <= 80
+
+
+async def test_places_near_a_point_are_found_by_an_index(shop: Corpus) -> None:
+    near = sql.SQL(NEAR).format(
+        latitude=48.86, longitude=2.29, kilometers=5, south=48.81, north=48.91
+    )
+    async with shop.database.connection() as connection:
+        await connection.execute("SELECT set_config('enable_seqscan', 'off', true)")
+        query = sql.SQL("EXPLAIN SELECT FROM sightline.asset AS a WHERE {}").format(near)
+        plan = await fetch_values(connection, query)
+    assert any("asset_latitude_idx" in line for line in plan), plan

@@ -296,6 +296,12 @@ async def test_a_picture_of_a_document_is_found_beside_its_text(bench: Bench, al
     assert (guide.page_count, deck.page_count) == (None, 2)
     assert second[0].text == "Market"
     assert (await bench.ingest("album")).unchanged == 2
+    # A sidecar changes what is said of the document, not where its pictures are.
+    (album / "deck.pptx.json").write_text('{"project": "K4"}')
+    assert (await bench.ingest("album")).updated == 1
+    assert await bench.rows(
+        "SELECT location, sha256, metadata FROM sightline.asset WHERE page = 2"
+    ) == [(location, sha256, {"project": "K4"})]
 
 
 async def test_pictures_of_documents_are_read_by_ocr_later(bench: Bench, album: Path) -> None:
