@@ -8,6 +8,7 @@ import html
 import mimetypes
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 from email.message import EmailMessage, MIMEPart
 from typing import IO
@@ -41,9 +42,14 @@ def mail_members(file: IO[bytes], options: IngestOptions) -> list[ArchiveMember]
     if not any(message.get(name) for name in _HEADERS):
         raise MediaError("broken", "is not an e-mail: it has no subject, sender and date")
     members: dict[str, bytes] = {}
+    repeats: Counter[tuple[str, str]] = Counter()
     for name, content in _contents(message, "", 0):
         check_count(len(members) + 1, options)
-        members[_unused(name, members)] = content
+        unused, parts = name, posixpath.splitext(name)
+        while unused in members:
+            repeats[parts] += 1  # never starts again: a message may repeat a name very often
+            unused = f"{parts[0]} ({repeats[parts] + 1}){parts[1]}"
+        members[unused] = content
     return [
         ArchiveMember(name, lambda count, content=content: content[:count])  # type: ignore[misc]
         for name, content in members.items()
@@ -119,12 +125,3 @@ def _name(part: EmailMessage, number: int) -> str:
         return f"attachment-{number}{suffix}"
     stem, own_suffix = posixpath.splitext(name)
     return stem[:_MAX_NAME_CHARS] + (own_suffix or suffix)[:20]
-
-
-def _unused(name: str, members: dict[str, bytes]) -> str:
-    stem, suffix = posixpath.splitext(name)
-    number = 2
-    while name in members:
-        name = f"{stem} ({number}){suffix}"
-        number += 1
-    return name

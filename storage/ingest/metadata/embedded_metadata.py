@@ -145,6 +145,11 @@ def clean_names(names: Sequence[str], max_names: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in cleaned if each))[:max_names]
 
 
+def split_keywords(text: str | None) -> tuple[str, ...]:
+    """Return the keywords of a text that separates them by commas or semicolons."""
+    return tuple(filter(None, map(str.strip, (text or "").replace(";", ",").split(","))))
+
+
 def clean_position(position: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return the position, or None; without signal receivers write (0, 0)."""
     if position is None or position == (0, 0):

@@ -14,6 +14,7 @@ from sightline.storage.ingest.metadata.embedded_metadata import (
     NO_METADATA,
     EmbeddedMetadata,
     TimeTag,
+    split_keywords,
 )
 from sightline.storage.ingest.metadata.exif_tags import is_written, read_exif
 from sightline.storage.ingest.metadata.iptc_tags import RESOURCE, find_iptc, read_iptc
@@ -100,7 +101,7 @@ def _read_texts(texts: dict[str, str]) -> EmbeddedMetadata:
     return EmbeddedMetadata(
         title=by_name.get("title"),
         description=next((each for each in descriptions if each and is_written(each)), None),
-        keywords=tuple(by_name.get("keywords", "").replace(";", ",").split(",")),
+        keywords=split_keywords(by_name.get("keywords")),
         author=by_name.get("author"),
         times=(TimeTag(time, "created"),) if time else (),
     )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sightline.storage.ingest.metadata.embedded_metadata import EmbeddedMetadata, TimeTag
+from sightline.storage.ingest.metadata.embedded_metadata import (
+    EmbeddedMetadata,
+    TimeTag,
+    split_keywords,
+)
 from sightline.storage.ingest.metadata.exif_tags import camera_name
 
 _APPLE = "com.apple.quicktime."
@@ -31,7 +35,7 @@ def read_video_tags(tags: Mapping[str, str]) -> EmbeddedMetadata:
     return EmbeddedMetadata(
         title=first(f"{_APPLE}title", f"{_APPLE}displayname", "title"),
         description=first(f"{_APPLE}description", "description", "synopsis", "comment"),
-        keywords=tuple(re.split(r"[,;]", first(f"{_APPLE}keywords", "keywords") or "")),
+        keywords=split_keywords(first(f"{_APPLE}keywords", "keywords")),
         rating=int(rating) if rating and rating.isdecimal() and len(rating) == 1 else None,
         author=first(f"{_APPLE}author", "artist", "author"),
         camera=camera_name(

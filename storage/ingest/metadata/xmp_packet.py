@@ -14,6 +14,7 @@ from sightline.storage.ingest.metadata.embedded_metadata import (
     TimeKind,
     TimeTag,
     clean_box,
+    split_keywords,
 )
 from sightline.storage.ingest.metadata.exif_tags import camera_name, is_written, stars_of_percent
 from sightline.storage.types import Box
@@ -194,7 +195,7 @@ def _parse(data: bytes) -> list[Element]:
 def _keywords(properties: _Properties) -> Iterator[str]:
     """Yield keywords, and the levels of hierarchical ones."""
     yield from properties.texts(f"{_DC}subject")
-    yield from (properties.text(f"{_PDF}Keywords") or "").replace(";", ",").split(",")
+    yield from split_keywords(properties.text(f"{_PDF}Keywords"))
     for name, separator in (
         (f"{_LIGHTROOM}hierarchicalSubject", "|"),
         (f"{_DIGIKAM}TagsList", "/"),

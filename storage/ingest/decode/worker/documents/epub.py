@@ -8,7 +8,7 @@ from functools import partial
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.documents.blocks import Block, Document
-from sightline.storage.ingest.decode.worker.documents.office_properties import properties_of
+from sightline.storage.ingest.decode.worker.documents.office_parts import properties_of
 from sightline.storage.ingest.decode.worker.documents.package import (
     Package,
     attribute,
@@ -26,7 +26,7 @@ def read_epub(package: Package, max_text_bytes: int) -> Document:
     """Return a book. Raises MediaError, such as ``encrypted`` for one with DRM."""
     container = package.xml("META-INF/container.xml")
     root_file = next(descendants(container, "rootfile"), None)
-    path = (attribute(root_file, "full-path") or "") if root_file is not None else ""
+    path = attribute(root_file, "full-path") or ""
     opf = package.xml(path)
     folder = posixpath.dirname(path)
     items = {

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.documents.blocks import Block, Document, table_blocks
-from sightline.storage.ingest.decode.worker.documents.office_properties import read_properties
+from sightline.storage.ingest.decode.worker.documents.office_parts import read_properties
 from sightline.storage.ingest.decode.worker.documents.package import (
     Package,
     attribute,
@@ -16,6 +16,7 @@ from sightline.storage.ingest.decode.worker.documents.package import (
     descendants,
     local_name,
     resolve,
+    whole_number,
 )
 
 # A few bytes can repeat a cell 16,384 times and a row a million times.
@@ -75,9 +76,8 @@ class _Reader:
             if name in _SKIPPED:
                 continue
             if name == "h":
-                level = attribute(element, "outline-level") or "1"
-                level_number = int(level) if level.isdigit() and len(level) < 3 else 1
-                yield from self._paragraph(element, "heading", level_number)
+                level = whole_number(attribute(element, "outline-level"), 1)
+                yield from self._paragraph(element, "heading", level)
             elif name == "p":
                 yield from self._paragraph(element, "text")
             elif name == "list":
@@ -123,9 +123,8 @@ class _Reader:
         for each in element:
             name = local_name(each)
             if name == "s":
-                count = attribute(each, "c") or "1"
-                wanted = int(count) if count.isdigit() and len(count) < 6 else 1
-                pieces.append(" " * min(wanted, _MAX_SPACES))
+                count = whole_number(attribute(each, "c"), 1)
+                pieces.append(" " * min(count, _MAX_SPACES))
             elif name == "tab":
                 pieces.append("\t")
             elif name == "line-break":
@@ -150,11 +149,11 @@ class _Reader:
             who = f"{author.text}: " if author is not None and author.text else ""
             yield Block("note", f"Comment: {who}{text}")
 
-    def _list(self, element: Element, depth: int = 0) -> Iterator[Block]:
+    def _list(self, element: Element) -> Iterator[Block]:
         for item in element:
             for each in item:
                 if local_name(each) == "list":
-                    yield from self._list(each, depth + 1)
+                    yield from self._list(each)
                 else:
                     holder = Element("item")
                     holder.append(each)
@@ -179,16 +178,11 @@ class _Reader:
                 text = " ".join(lines)
                 if name == "covered-table-cell" and len(cells) < len(above) and not cells[-1:]:
                     text = above[len(cells)]
-                count = _count(cell, "number-columns-repeated")
+                count = whole_number(attribute(cell, "number-columns-repeated"), 1)
                 cells += [text] * min(count, _MAX_COLUMNS - len(cells))
             while cells and not cells[-1]:
                 cells.pop()
             above = cells
-            repeated = _count(row, "number-rows-repeated") if cells else 1
+            repeated = whole_number(attribute(row, "number-rows-repeated"), 1) if cells else 1
             for _ in range(min(repeated, _MAX_REPEATED_ROWS)):
                 yield cells
-
-
-def _count(element: Element, name: str) -> int:
-    text = attribute(element, name) or "1"
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 1

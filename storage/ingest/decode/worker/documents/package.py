@@ -57,6 +57,8 @@ class Package:
         try:
             with self._zip.open(member) as file:
                 return file.read(max_bytes)
+        except MemoryError:
+            raise
         except Exception as error:  # zipfile raises anything on hostile members
             raise MediaError("broken", f"has a part that cannot be unpacked: {error}") from error
 
@@ -128,9 +130,9 @@ def local_name(element: Element) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
-def attribute(element: Element, name: str) -> str | None:
-    """Return an attribute by its name without namespace."""
-    for key, value in element.attrib.items():
+def attribute(element: Element | None, name: str) -> str | None:
+    """Return an attribute by its name without namespace; None if it is missing."""
+    for key, value in () if element is None else element.attrib.items():
         if key.rpartition("}")[2] == name:
             return value
     return None
@@ -148,3 +150,8 @@ def child(element: Element | None, *path: str) -> Element | None:
             return None
         element = next((each for each in element if local_name(each) == name), None)
     return element
+
+
+def whole_number(text: str | None, default: int) -> int:
+    """Return the number in an attribute, of at most eight digits; else the default."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else default

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.documents.blocks import Block, Document, table_blocks
-from sightline.storage.ingest.decode.worker.documents.office_properties import read_properties
+from sightline.storage.ingest.decode.worker.documents.office_parts import (
+    alternative_text,
+    picture_block,
+    read_properties,
+)
 from sightline.storage.ingest.decode.worker.documents.package import (
     Package,
     attribute,
     child,
     descendants,
     local_name,
+    whole_number,
 )
-from sightline.storage.ingest.decode.worker.documents.word import alternative_text, picture_block
 
 _MAX_SHEET_BYTES = 512 << 20
 _MAX_COLUMNS = 1_000
@@ -35,6 +41,8 @@ _BUILT_IN = {
 _QUOTED = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!\$|h|m|s)[^\]]*\]', re.IGNORECASE)
 _DATE_SIGNS = re.compile(r"[ymdhs]", re.IGNORECASE)
 _CURRENCY = re.compile(r"\[\$([^\]-]+)(?:-[^\]]*)?\]|\"([€$£¥₹₽]|[A-Z]{3})\"|([€$£¥₹₽])")
+_ALL_DIGITS = Context(prec=400)
+_ZEROS = re.compile(r"0{2,20}")
 _DECIMALS = re.compile(r"\.([0#?]+)")
 # Wall clocks: a workbook has no time zone.
 _EPOCH, _EPOCH_1904 = datetime.fromisoformat("1899-12-30"), datetime.fromisoformat("1904-01-01")
@@ -53,7 +61,7 @@ class _Workbook:
         root = package.xml(main)
         properties = next(descendants(root, "workbookPr"), None)
         self.epoch = _EPOCH
-        if properties is not None and attribute(properties, "date1904") in ("1", "true"):
+        if attribute(properties, "date1904") in ("1", "true"):
             self.epoch = _EPOCH_1904
         relations = package.relations(main)
         self.sheets: list[tuple[int, str, str]] = []
@@ -88,7 +96,7 @@ class _Workbook:
         kept: dict[tuple[int, int], str] = {}
         row_number = 0
         for element in _iterate(self.package, part, "row"):
-            row_number = _number(element.get("r"), row_number + 1)
+            row_number = whole_number(element.get("r"), row_number + 1)
             cells: dict[int, str] = {}
             column = -1
             for cell in element:
@@ -130,12 +138,12 @@ class _Workbook:
             return f"={formula.text}" if formula is not None and formula.text else ""
         match kind:
             case "s":
-                number = _number(text, -1)
+                number = whole_number(text, -1)
                 return self.strings[number] if 0 <= number < len(self.strings) else ""
             case "b":
                 return "TRUE" if text == "1" else "FALSE"
             case "n":
-                style = _number(cell.get("s"), 0)
+                style = whole_number(cell.get("s"), 0)
                 code = self.formats[style] if style < len(self.formats) else "General"
                 return shown_number(text, code, self.epoch)
         return text
@@ -145,11 +153,11 @@ class _Workbook:
         for part in self.package.related(main, "styles"):
             root = self.package.xml(part)
             own = {
-                _number(attribute(each, "numFmtId"), -1): attribute(each, "formatCode") or ""
+                whole_number(attribute(each, "numFmtId"), -1): attribute(each, "formatCode") or ""
                 for each in descendants(root, "numFmt")
             }
             cells = next(descendants(root, "cellXfs"), None)
-            numbers = [_number(attribute(each, "numFmtId"), 0) for each in cells or ()]
+            numbers = [whole_number(attribute(each, "numFmtId"), 0) for each in cells or ()]
             return [own.get(each) or _BUILT_IN.get(each, "General") for each in numbers]
         return []
 
@@ -167,8 +175,8 @@ class _Workbook:
             for picture in descendants(self.package.xml(drawing), "pic"):
                 properties = next(descendants(picture, "cNvPr"), None)
                 blip = next(descendants(picture, "blip"), None)
-                text = alternative_text(properties) if properties is not None else ""
-                target = attribute(blip, "embed") if blip is not None else None
+                text = alternative_text(properties)
+                target = attribute(blip, "embed")
                 yield picture_block(self.package, relations, target, text)._replace(page=number)
 
 
@@ -182,16 +190,26 @@ def shown_number(text: str, code: str, epoch: datetime) -> str:
         value = float(text)
     except ValueError:
         return text
+    if not math.isfinite(value):
+        return text
     section = code.split(";", maxsplit=1)[0]
     bare = _QUOTED.sub("", _CURRENCY.sub("", section))
-    if _DATE_SIGNS.search(bare) and "E+" not in bare:
+    if _DATE_SIGNS.search(bare):
         return _shown_date(value, bare.lower(), epoch) or text
-    if bare.strip() in ("General", "@", "") or not re.search(r"[0#?]", bare):
+    # A fraction such as "# ?/?" is shown as a decimal number.
+    if bare.strip() in ("General", "@", "") or "/" in bare or not re.search(r"[0#?]", bare):
         return f"{value:.15g}" if value != int(value) or abs(value) >= 1e15 else str(int(value))
-    decimals = len(match[1]) if (match := _DECIMALS.search(bare)) else 0
+    decimals = min(len(match[1]), 15) if (match := _DECIMALS.search(bare)) else 0
     is_percent = "%" in bare
     grouping = "," if re.search(r"[0#?],[0#?]", bare) else ""
-    number = f"{value * 100 if is_percent else value:{grouping}.{min(decimals, 15)}f}"
+    if "E+" in bare or "E-" in bare:
+        return f"{value:.{decimals}E}"
+    # Excel rounds what it shows with 15 digits, and a half up.
+    exact = Decimal(f"{value:.15g}") * (100 if is_percent else 1)
+    rounded = exact.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _ALL_DIGITS)
+    number = f"{rounded:{grouping}f}"
+    if zeros := _ZEROS.fullmatch(bare.strip()):
+        number = number.zfill(len(zeros[0]) + (value < 0))  # such as a postal code
     if is_percent:
         number += "%"
     if found := _CURRENCY.search(section):
@@ -262,7 +280,3 @@ def _index(letters: str) -> int:
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1
     return number - 1
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else default

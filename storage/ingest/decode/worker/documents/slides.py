@@ -7,7 +7,11 @@ from xml.etree.ElementTree import Element
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.documents.blocks import Block, Document, table_blocks
-from sightline.storage.ingest.decode.worker.documents.office_properties import read_properties
+from sightline.storage.ingest.decode.worker.documents.office_parts import (
+    alternative_text,
+    picture_block,
+    read_properties,
+)
 from sightline.storage.ingest.decode.worker.documents.package import (
     Package,
     attribute,
@@ -15,7 +19,6 @@ from sightline.storage.ingest.decode.worker.documents.package import (
     descendants,
     local_name,
 )
-from sightline.storage.ingest.decode.worker.documents.word import alternative_text, picture_block
 
 _TITLES = ("title", "ctrTitle")
 _PLACE_HOLDERS = ("sldNum", "dt", "ftr", "hdr")  # of the number, date and so on
@@ -59,7 +62,7 @@ def _shapes(
 ) -> Iterator[Block]:
     for shape in tree:
         properties = next(descendants(shape, "cNvPr"), None)
-        if properties is not None and attribute(properties, "hidden") in ("1", "true"):
+        if attribute(properties, "hidden") in ("1", "true"):
             continue
         match local_name(shape):
             case "sp":
@@ -68,8 +71,8 @@ def _shapes(
                 yield from _shapes(package, relations, shape)
             case "pic":
                 blip = next(descendants(shape, "blip"), None)
-                target = attribute(blip, "embed") if blip is not None else None
-                text = alternative_text(properties) if properties is not None else ""
+                target = attribute(blip, "embed")
+                text = alternative_text(properties)
                 yield picture_block(package, relations, target, text)
             case "graphicFrame":
                 yield from _graphic(package, relations, shape)
@@ -80,7 +83,7 @@ def _shapes(
 
 def _text_shape(shape: Element) -> Iterator[Block]:
     holder = child(shape, "nvSpPr", "nvPr", "ph")
-    kind = attribute(holder, "type") if holder is not None else None
+    kind = attribute(holder, "type")
     body = child(shape, "txBody")
     if body is None or kind in _PLACE_HOLDERS:
         return
@@ -167,7 +170,7 @@ def _notes(root: Element) -> str:
     texts: list[str] = []
     for shape in descendants(root, "sp"):
         holder = child(shape, "nvSpPr", "nvPr", "ph")
-        if holder is not None and attribute(holder, "type") == "body":
+        if attribute(holder, "type") == "body":
             body = child(shape, "txBody")
             texts += _paragraphs(body) if body is not None else []
     return " ".join(texts)

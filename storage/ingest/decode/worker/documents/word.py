@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from sightline.storage.ingest.decode.worker.documents.blocks import Block, Document, table_blocks
-from sightline.storage.ingest.decode.worker.documents.office_properties import read_properties
+from sightline.storage.ingest.decode.worker.documents.office_parts import (
+    alternative_text,
+    picture_block,
+    read_properties,
+)
 from sightline.storage.ingest.decode.worker.documents.package import (
     Package,
     attribute,
     child,
     descendants,
     local_name,
+    whole_number,
 )
 
 _HEADING = re.compile(r"heading ([1-9])$", re.IGNORECASE)
@@ -80,7 +84,7 @@ class WordReader:
     def _paragraph(self, paragraph: Element) -> Iterator[Block]:
         properties = child(paragraph, "pPr")
         style = child(properties, "pStyle")
-        style_id = (attribute(style, "val") or "") if style is not None else ""
+        style_id = attribute(style, "val") or ""
         pieces: list[str] = []
         extras: list[Block] = []
         self._collect(paragraph, pieces, extras)
@@ -133,7 +137,7 @@ class WordReader:
 
     def _drawing(self, drawing: Element) -> Iterator[Block]:
         properties = next(descendants(drawing, "docPr", "cNvPr"), None)
-        text = alternative_text(properties) if properties is not None else ""
+        text = alternative_text(properties)
         for image in descendants(drawing, "blip", "imagedata"):
             target = attribute(image, "embed") or attribute(image, "id")
             if not text and local_name(image) == "imagedata":
@@ -159,7 +163,7 @@ class WordReader:
                 if merge is not None and attribute(merge, "val") != "restart" and rows:
                     text = rows[-1][len(cells)] if len(cells) < len(rows[-1]) else text
                 span = child(cell, "tcPr", "gridSpan")
-                width = _number(attribute(span, "val") if span is not None else None, 1)
+                width = whole_number(attribute(span, "val"), 1)
                 cells += [text, *[""] * (min(width, 100) - 1)]
             rows.append(cells)
         yield from table_blocks(rows)
@@ -167,7 +171,7 @@ class WordReader:
 
     def _level(self, style_id: str, properties: Element | None) -> int | None:
         outline = child(properties, "outlineLvl")
-        if outline is not None and (value := _number(attribute(outline, "val"), 9)) < 9:
+        if (value := whole_number(attribute(outline, "val"), 9)) < 9:
             return value + 1
         for _ in range(10):  # styles can be based on each other in a circle
             style = self.styles.get(style_id)
@@ -187,14 +191,14 @@ class WordReader:
         for part in self.package.related(self.part, "styles"):
             for style in descendants(self.package.xml(part), "style"):
                 name_element, based = child(style, "name"), child(style, "basedOn")
-                name = (attribute(name_element, "val") or "") if name_element is not None else ""
+                name = attribute(name_element, "val") or ""
                 match = _HEADING.match(name)
                 level = int(match[1]) if match else 1 if name.lower() == "title" else None
                 outline = child(style, "pPr", "outlineLvl")
                 if level is None and outline is not None:
-                    value = _number(attribute(outline, "val"), 9)
+                    value = whole_number(attribute(outline, "val"), 9)
                     level = value + 1 if value < 9 else None
-                parent = (attribute(based, "val") or "") if based is not None else ""
+                parent = attribute(based, "val") or ""
                 numbering = child(style, "pPr", "numPr")
                 style_id = attribute(style, "styleId") or ""
                 styles[style_id] = _Style(name, level, parent, numbering)
@@ -206,7 +210,7 @@ class WordReader:
         for part in self.package.related(self.part, "numbering"):
             root = self.package.xml(part)
             abstract = {
-                (attribute(each, "abstractNumId"), _number(attribute(level, "ilvl"), 0)): (
+                (attribute(each, "abstractNumId"), whole_number(attribute(level, "ilvl"), 0)): (
                     attribute(form, "val") or ""
                 )
                 for each in descendants(root, "abstractNum")
@@ -215,7 +219,7 @@ class WordReader:
             }
             for number in descendants(root, "num"):
                 base = child(number, "abstractNumId")
-                base_id = attribute(base, "val") if base is not None else None
+                base_id = attribute(base, "val")
                 for level in range(9):
                     if (form_name := abstract.get((base_id, level))) is not None:
                         formats[attribute(number, "numId") or "", level] = form_name
@@ -226,11 +230,11 @@ class WordReader:
         if numbering is None and style_id in self.styles:
             numbering = self.styles[style_id].numbering
         number = child(numbering, "numId")
-        list_id = (attribute(number, "val") or "") if number is not None else ""
+        list_id = attribute(number, "val") or ""
         if list_id in ("", "0"):  # 0 takes the number of the style away
             return ""
         level_element = child(numbering, "ilvl")
-        level = _number(attribute(level_element, "val") if level_element is not None else None, 0)
+        level = whole_number(attribute(level_element, "val"), 0)
         form = self.formats.get((list_id, level), "bullet")
         if form in ("bullet", "none"):
             return "- "
@@ -254,21 +258,6 @@ class WordReader:
                 text = " ".join("".join(pieces).split())
                 texts[attribute(note, "id") or ""] = f"{author}: {text}" if author else text
         return texts
-
-
-def picture_block(
-    package: Package, relations: dict[str, tuple[str, str]], target: str | None, text: str
-) -> Block:
-    """Return the block of a picture; one outside of the document has no bytes."""
-    name = relations.get(target or "", ("", ""))[1]
-    load = partial(package.read, name) if package.has(name) else None
-    return Block("picture", text, name=name or f"missing {target}", picture=load)
-
-
-def alternative_text(properties: Element) -> str:
-    """Return the alternative text that an author gave a picture."""
-    text = attribute(properties, "descr") or attribute(properties, "title") or ""
-    return " ".join(text.split())
 
 
 def descendants_until(element: Element, name: str, boundary: str) -> Iterator[Element]:
@@ -300,7 +289,3 @@ def numeral(number: int, form: str) -> str:
 def _is_hidden(run: Element) -> bool:
     hidden = child(run, "rPr", "vanish")
     return hidden is not None and attribute(hidden, "val") not in ("0", "false", "off")
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else default

@@ -9,6 +9,7 @@ import pypdfium2
 from sightline.storage.ingest.metadata.embedded_metadata import (
     MAX_DESCRIPTION_CHARS,
     EmbeddedMetadata,
+    split_keywords,
 )
 
 _MAX_HEADINGS = 1_000
@@ -24,13 +25,10 @@ def read_facts(document: pypdfium2.PdfDocument) -> EmbeddedMetadata:
     headings = islice(document.get_toc(), _MAX_HEADINGS)
     lines = [_value(facts.get("Subject")), *(_line(each.get_title()) for each in headings)]
     description = "\n".join(filter(None, lines))
-    keywords = _value(facts.get("Keywords")) or ""
     return EmbeddedMetadata(
         title=title.removeprefix("Microsoft Word - ") if title else None,
         description=description[:MAX_DESCRIPTION_CHARS] or None,
-        keywords=tuple(
-            each.strip() for each in keywords.replace(";", ",").split(",") if each.strip()
-        ),
+        keywords=split_keywords(_value(facts.get("Keywords"))),
         author=_value(facts.get("Author")),
     )
 
