@@ -260,7 +260,7 @@ def _limit(
     """
     kept: list[tuple[PassageText, str]] = []
     taken, left = 0, max_tokens
-    for _, group in groupby(passages, lambda each: each.asset_id):
+    for _, group in groupby(passages, lambda each: (each.asset_id, each.page)):
         pieces = list(group)
         left -= _json_tokens(_part(pieces, "")) + token_count(",")
         is_first = True
@@ -328,7 +328,7 @@ def _word_end(text: str, count: int, before: int) -> int:
 
 def _parts(passages: Sequence[tuple[PassageText, str]]) -> Iterator[TextPart]:
     """Yield one part for each page or picture, and one for a run of other text."""
-    for _, group in groupby(passages, lambda each: each[0].asset_id):
+    for _, group in groupby(passages, lambda each: (each[0].asset_id, each[0].page)):
         pieces = list(group)
         texts = [
             f"{_lead(passage, is_first=place == 0)}{text}"

@@ -26,6 +26,7 @@ from sightline.tools.read_text import token_count
 from tests.support.corpus import Corpus
 from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import film, pdf
+from tests.support.office_files import slides_file
 from tests.tools.toolbox import ToolClient, ToolEnvironment
 
 TALE = "\n\n".join(
@@ -83,6 +84,7 @@ def library_dsn(
     (folder / LONG_NAME / "deep.txt").write_text(QUOTES[1:], encoding="utf-8")
     (folder / "notice.html").write_text(HTML, encoding="utf-8")
     (folder / "odd.txt").write_text("Plain\u200b text\u202e here.", encoding="utf-8")
+    (folder / "deck.pptx").write_bytes(slides_file())
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and nothing else")
     (folder / "long.pdf").write_bytes(pdf(words(*LONG), words("The end")))
     (folder / "manual.pdf").write_bytes(
@@ -238,6 +240,20 @@ async def test_pages_are_parts_with_their_images(library: ToolEnvironment) -> No
     assert [part["page"] for part in others["parts"]] == [8, 9, 10]
     assert (silent["parts"], silent["characters"]) == ([], 0)
     assert "view_image" in silent["notes"][0]
+
+
+async def test_each_slide_is_a_part_of_its_own(library: ToolEnvironment) -> None:
+    async with library.serve() as tools:
+        whole = await tools.call("read_text", source="deck.pptx")
+        second = await tools.call("read_text", source="deck.pptx", pages="2")
+    pages = [part["page"] for part in whole["parts"]]
+    assert pages == sorted(pages)
+    assert {part["page"] for part in second["parts"]} == {2}
+    for part in whole["parts"]:
+        assert ("Quarterly result" in part["text"]) <= (part["page"] == 1)
+        assert ("Market" in part["text"]) <= (part["page"] == 2)
+    joined = [part["text"] for part in whole["parts"] if part["page"] != 1]
+    assert joined == [part["text"] for part in second["parts"]]
 
 
 async def test_pages_continue_in_the_middle(library: ToolEnvironment) -> None:
