@@ -6,11 +6,14 @@ import os
 
 # Files of file managers, never wanted.
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+# Begins the file in which Office notes who has a document open.
+_OWNER_FILE = "~$"
 
 
 def is_hidden(part: str) -> bool:
     """Return whether a file or folder of this name is skipped silently."""
-    return (part.startswith(".") and part not in (".", "..")) or part.lower() in _SYSTEM_FILES
+    is_dotted = part.startswith(".") and part not in (".", "..")
+    return is_dotted or part.startswith(_OWNER_FILE) or part.lower() in _SYSTEM_FILES
 
 
 def printable_path(path: str) -> str:

@@ -20,7 +20,7 @@ from sightline.storage.ingest.metadata.embedded_metadata import EmbeddedMetadata
 from sightline.storage.ingest.metadata.places import Place, place_finder
 
 _NO_PLACE = Place()
-_NAME_KEYS = ("keywords", "tags", "people", "labels", "place")
+_NAME_KEYS = ("keywords", "tags", "people", "labels", "place", "author")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SourceDescription:
     """What is stored about a whole source besides its content.
 
     ``caption`` is that of its assets, and ``caption_text`` what a search finds as caption: also the
-    title of a document. ``words`` are keywords, names and places, to be found as they are written.
+    title of a document. ``words`` are keywords, names (of authors too) and places, as written.
     ``regions`` have a box, in the upright picture.
     """
 

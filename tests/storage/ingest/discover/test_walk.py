@@ -56,7 +56,7 @@ def test_the_order_depends_only_on_names(album: Path) -> None:
 
 
 def test_hidden_and_system_files_are_skipped(album: Path) -> None:
-    make(album, ".hidden.jpg", ".git/a.jpg", "Thumbs.db", "__MACOSX/a.jpg", "a.jpg")
+    make(album, ".hidden.jpg", ".git/a.jpg", "Thumbs.db", "__MACOSX/a.jpg", "~$a.docx", "a.jpg")
     assert names("album") == ["album/a.jpg"]
 
 

@@ -146,7 +146,9 @@ def document(**tags: str) -> bytes:
 
 
 async def test_title_and_sidecar_of_a_pdf_are_found(bench: Bench, album: Path) -> None:
-    (album / "a.pdf").write_bytes(document(Title="Bridge inspection", Keywords="rivets"))
+    (album / "a.pdf").write_bytes(
+        document(Title="Bridge inspection", Keywords="rivets", Author="Ann Lee")
+    )
     (album / "b.pdf").write_bytes(document())
     (album / "b.json").write_text('{"caption": "minutes of the board", "year": 1999}')
     await bench.ingest("album")
@@ -155,10 +157,10 @@ async def test_title_and_sidecar_of_a_pdf_are_found(bench: Bench, album: Path) -
         "JOIN sightline.asset a ON a.id = p.asset_id WHERE p.kind IN ('caption', 'metadata') "
         "ORDER BY p.text"
     )
-    title = {"title": "Bridge inspection", "keywords": ["rivets"]}
+    title = {"title": "Bridge inspection", "keywords": ["rivets"], "author": "Ann Lee"}
     board = "minutes of the board"
     assert found == [
         ("caption", "Bridge inspection", 1, None, title),
         ("caption", board, 1, board, {"year": 1999}),
-        ("metadata", "rivets", 1, None, title),
+        ("metadata", "rivets\nAnn Lee", 1, None, title),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from xml.etree.ElementTree import Element
 
@@ -16,6 +17,13 @@ from sightline.storage.ingest.metadata.embedded_metadata import (
     NO_METADATA,
     EmbeddedMetadata,
     split_keywords,
+)
+
+# What programs write into every document.
+_TEMPLATE_TEXT = re.compile(
+    r"(?:generated (?:by|using) )?python-(?:docx|pptx)|powerpoint[- ]pr[eä]sentation|"
+    r"présentation powerpoint|presentación de powerpoint|apresentação do powerpoint",
+    re.IGNORECASE,
 )
 
 
@@ -38,7 +46,8 @@ def properties_of(root: Element) -> EmbeddedMetadata:
     """
     values: dict[str, str] = {}
     for each in root.iter():
-        if each.text and (text := each.text.strip()):
+        text = (each.text or "").strip()
+        if text and not _TEMPLATE_TEXT.fullmatch(text):
             values.setdefault(local_name(each), text)
     return EmbeddedMetadata(
         title=values.get("title"),

@@ -30,7 +30,9 @@ class Package:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-            raise MediaError("broken", f"is not a readable document: {error}") from error
+            is_cut = data.startswith(b"PK")
+            reason = "is cut off or damaged" if is_cut else "is not a document, despite its name"
+            raise MediaError("broken", reason) from error
         members = self._zip.infolist()
         # A member is never unpacked beyond its declared size.
         total = sum(each.file_size for each in members)

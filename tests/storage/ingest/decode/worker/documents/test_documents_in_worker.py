@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -16,12 +17,15 @@ from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.dispatch import run_request
+from sightline.storage.ingest.decode.worker.documents.office_parts import properties_of
+from sightline.storage.ingest.decode.worker.documents.package import Package
 from sightline.storage.ingest.decode.worker.documents.read_document import read_document
 from sightline.storage.ingest.decode.worker.documents.sheets import shown_number
 from sightline.storage.ingest.decode.worker.documents.web_page import read_web_page
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.decode.worker_pool import no_preprocess
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.metadata.embedded_metadata import EmbeddedMetadata
 from sightline.storage.records.source_text import TextSelection, fetch_passages, find_sources
 from tests.storage.ingest.conftest import Bench
 from tests.support.office_files import (
@@ -257,6 +261,30 @@ def test_documents_that_cannot_be_read_have_a_reason(
     with pytest.raises(MediaError) as raised:
         parts_of(name, write())
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (word_file()[:400], "is cut off or damaged"),
+        (b"<html>Sign in</html>", "is not a document, despite its name"),
+    ],
+)
+def test_a_document_that_is_none_says_so_without_words_of_the_library(
+    data: bytes, reason: str
+) -> None:
+    with pytest.raises(MediaError) as raised:
+        Package(data)
+    assert (raised.value.code, str(raised.value)) == ("broken", reason)
+
+
+def test_what_programs_write_into_every_document_is_no_title_and_no_author() -> None:
+    core = (
+        "<c><title>PowerPoint-Präsentation</title><description>generated using python-pptx"
+        "</description><creator>python-docx</creator><subject>Heat sinks</subject></c>"
+    )
+    found = properties_of(ElementTree.fromstring(core))
+    assert found == EmbeddedMetadata(description="Heat sinks")
 
 
 async def test_a_picture_of_a_document_is_found_beside_its_text(bench: Bench, album: Path) -> None:
