@@ -102,6 +102,8 @@ class OcrReading:
 
 SPEECH_RATE = 16_000
 """Samples per second of sound that a transcriber gets."""
+MAX_SPEECH_SECONDS = 30
+"""Of sound that a transcriber gets at once: the window of Whisper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Transcriber(Protocol):
         ...
 
     async def transcribe(self, samples: NDArray[np.int16]) -> list[SpeechSegment]:
-        """Return what is said in at most 30 seconds of mono sound at `SPEECH_RATE`.
+        """Return what is said in at most `MAX_SPEECH_SECONDS` of mono sound at `SPEECH_RATE`.
 
         Raises ModelUnavailableError if the next sound would fail too, and ModelError.
         """

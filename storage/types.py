@@ -32,7 +32,6 @@ NAME_KINDS = frozenset[PassageKind]({"name", "metadata"})
 
 Reading = Literal["text layer", "scan", "garbled", "hidden layer", "figures", "form", "unreadable"]
 """How the text of a page was read, or that it could not be; see the column ``asset.reading``."""
-READINGS: tuple[Reading, ...] = get_args(Reading)
 
 ASSET_ID = re.compile(r"[0-9a-z]{12}")
 """Matches a whole asset id with ``fullmatch``."""

@@ -34,7 +34,7 @@ ADVICE: Final = {
     "http_status": f"Check the URL. {_RETRY}",
     "link_outside": "Ingest the target of the link, or the folder that contains both.",
     "name_not_utf8": "Rename it: only names in UTF-8 can be stored.",
-    "no_video": "It has sound only, or no stream that can be decoded.",
+    "no_video": "It has neither video nor sound that can be decoded. Export it as MP4 or MP3.",
     "not_a_file": "Links, devices and sockets in a folder or archive are not read.",
     "not_allowed": "Allow the host or network: SIGHTLINE_URLS__ALLOWED_HOSTS and ALLOWED_NETWORKS.",
     "not_an_image": f"Its content is not what its name says. {_CONVERT}",

@@ -19,7 +19,7 @@ from sightline.server.models.vision_language.response_parser import (
     parse_models,
 )
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
-from sightline.storage.ingest.decode.worker.documents.web_page import extract_visible_text
+from sightline.storage.ingest.decode.worker.documents.web_page import read_web_page
 from sightline.storage.ingest.decode.worker.media.subtitles import join_sentences, parse_subtitles
 from sightline.storage.ingest.decode.worker.text_files import parse_rows
 from sightline.storage.ingest.discover.caption_tables import parse_caption_table
@@ -281,7 +281,7 @@ def test_documents_and_their_words(count: int) -> None:
         text = text.encode("utf-8", "replace").decode()  # files are decoded earlier
         list(join_sentences(parse_subtitles(text)))
         with suppress(MediaError):
-            extract_visible_text(text)
+            list(read_web_page(text).blocks)
         for suffix in (".csv", ".tsv", ".jsonl"):
             with suppress(MediaError):
                 for row in parse_rows(text, suffix, 1_000):

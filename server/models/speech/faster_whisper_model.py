@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.server.models.model_files import first_line
-from sightline.server.models.speech.spoken_segments import is_speech
+from sightline.server.models.speech.spoken_segments import MAX_SEGMENTS, is_speech
 from sightline.storage.errors import ConfigurationError, ModelError, ModelUnavailableError
 from sightline.storage.interfaces import SpeechSegment
 
 _BEAM_SIZE = 5
-_MAX_SEGMENTS = 500  # of 30 seconds
 
 
 class FasterWhisperModel:
@@ -71,7 +70,7 @@ class FasterWhisperModel:
             )
             segments: list[SpeechSegment] = []
             for each in found:
-                if self._is_closed.is_set() or len(segments) >= _MAX_SEGMENTS:
+                if self._is_closed.is_set() or len(segments) >= MAX_SEGMENTS:
                     break
                 if is_speech(each.no_speech_prob, each.avg_logprob):
                     segments.append(SpeechSegment(each.start, each.end, each.text))

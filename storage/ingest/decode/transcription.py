@@ -18,10 +18,9 @@ from sightline.storage.ingest.decode.worker.media.subtitles import (
 )
 from sightline.storage.ingest.discover.sidecars import clean_json
 from sightline.storage.ingest.progress import IngestStats
-from sightline.storage.interfaces import SPEECH_RATE, Transcriber
+from sightline.storage.interfaces import MAX_SPEECH_SECONDS, SPEECH_RATE, Transcriber
 from sightline.storage.types import Box
 
-MAX_PIECE_SECONDS = 30
 _BYTES_PER_SECOND = 2 * SPEECH_RATE
 _PIECES_AT_ONCE = 4  # of one source: 4 MB of sound wait
 _MAX_PIECE_CHARS = 5_000
@@ -74,9 +73,9 @@ class SourceSpeech:
         self._seconds += seconds
         if (
             len(part.samples) % 2
-            or not 0 < seconds <= MAX_PIECE_SECONDS
+            or not 0 < seconds <= MAX_SPEECH_SECONDS
             or not 0 <= part.start_seconds <= 2 * self.max_seconds
-            or self._seconds > self.max_seconds + 2 * MAX_PIECE_SECONDS
+            or self._seconds > self.max_seconds + 2 * MAX_SPEECH_SECONDS
         ):
             raise ValueError("more sound than the file can have")
         self._waiting.append(part)

@@ -32,6 +32,7 @@ from sightline.storage.ingest.discover.sidecars import (
 from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.metadata.embedded_metadata import (
     MAX_BOXES,
+    MAX_NAME_CHARS,
     EmbeddedMetadata,
     NamedRegion,
 )
@@ -40,7 +41,6 @@ from sightline.storage.types import Box
 
 MAX_JSON_BYTES = 64 << 20
 _MAX_CAPTIONS = 100  # of one picture
-_MAX_LABEL_CHARS = 200
 _LISTS = ("images", "data", "items", "files", "annotations", "photos")
 _VIA_LABELS = ("label", "name", "class", "category", "type", "object")
 _DESCRIBED = ("image", "video", "pdf", "document", "text", "audio")
@@ -136,7 +136,7 @@ def _parse_coco(
     """Index annotations in the format of COCO: boxes in pixels, or captions."""
     table = AnnotationTable(name)
     categories = {
-        str(each.get("id")): str(each.get("name"))[:_MAX_LABEL_CHARS]
+        str(each.get("id")): str(each.get("name"))[:MAX_NAME_CHARS]
         for each in _objects(value.get("categories"))
     }
     images = {str(each.get("id")): each for each in _objects(value["images"])}
@@ -208,7 +208,7 @@ def _via_label(attributes: Mapping[str, Any]) -> str | None:
         if isinstance(value, dict):  # check boxes
             value = ", ".join(str(name) for name, is_set in value.items() if is_set)
         if isinstance(value, str) and value.strip():
-            return value[:_MAX_LABEL_CHARS]
+            return value[:MAX_NAME_CHARS]
     return None
 
 

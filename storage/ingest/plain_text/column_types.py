@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Literal
 
-Reading = Literal["point", "comma", "boolean", "date", "day_first", "month_first", "moment"]
+CellReading = Literal["point", "comma", "boolean", "date", "day_first", "month_first", "moment"]
 """How a cell can be read: a number with that decimal sign, a boolean, a date (``day_first`` and
 ``month_first`` are ``5/3/2024``), or a ``moment``, which is a date-time with an offset."""
 CellValue = str | int | float | bool
@@ -45,13 +45,13 @@ _TIME = re.compile(
 _DOTTED_DATE = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})")
 _SLASHED_DATE = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
 _YEAR = re.compile(r"(?:19|20)[0-9]{2}")
-_TEXT: frozenset[Reading] = frozenset()
-_POINT: frozenset[Reading] = frozenset({"point"})
-_COMMA: frozenset[Reading] = frozenset({"comma"})
+_TEXT: frozenset[CellReading] = frozenset()
+_POINT: frozenset[CellReading] = frozenset({"point"})
+_COMMA: frozenset[CellReading] = frozenset({"comma"})
 _EITHER = _POINT | _COMMA
-_BOOLEAN: frozenset[Reading] = frozenset({"boolean"})
-_ONE_DATE: frozenset[Reading] = frozenset({"date"})
-_MOMENT: frozenset[Reading] = frozenset({"moment"})
+_BOOLEAN: frozenset[CellReading] = frozenset({"boolean"})
+_ONE_DATE: frozenset[CellReading] = frozenset({"date"})
+_MOMENT: frozenset[CellReading] = frozenset({"moment"})
 
 
 class ColumnTypes:
@@ -61,7 +61,7 @@ class ColumnTypes:
         """Create it for column names; ``text_columns`` stay text."""
         excluded = frozenset(text_columns)
         self._columns = columns
-        self._readings: dict[int, frozenset[Reading]] = {}
+        self._readings: dict[int, frozenset[CellReading]] = {}
         self._units: dict[int, set[str]] = {}
         self._with_commas: set[int] = set()
         self._decimal_columns = {_POINT: 0, _COMMA: 0}
@@ -98,7 +98,7 @@ class ColumnTypes:
                 values[name] = cell if reading is None else _convert(stripped, reading)
         return values
 
-    def _set_readings(self, number: int, readings: frozenset[Reading]) -> None:
+    def _set_readings(self, number: int, readings: frozenset[CellReading]) -> None:
         before = self._readings.get(number)
         for each, change in ((before, -1), (readings, 1)):
             if each in self._decimal_columns:
@@ -106,7 +106,7 @@ class ColumnTypes:
         self._readings[number] = readings
         self._closed += readings == _TEXT
 
-    def _reading(self, number: int) -> Reading | None:
+    def _reading(self, number: int) -> CellReading | None:
         """Return how a column is read, None for text."""
         readings = self._readings.get(number, _TEXT)
         if len(readings) == 1:
@@ -129,7 +129,7 @@ def is_year(cell: str) -> bool:
     return _YEAR.fullmatch(cell.strip()) is not None
 
 
-def _readings_of(cell: str) -> frozenset[Reading]:
+def _readings_of(cell: str) -> frozenset[CellReading]:
     if not cell or len(cell) > _MAX_CHARS:
         return _TEXT
     if _PLAIN.fullmatch(cell) or _NUMBER.fullmatch(cell):
@@ -152,7 +152,7 @@ def _readings_of(cell: str) -> frozenset[Reading]:
     except (ValueError, OverflowError):
         return _TEXT  # no such day, or a year that UTC does not have
     if match := _SLASHED_DATE.fullmatch(cell):
-        readings: set[Reading] = set()
+        readings: set[CellReading] = set()
         if _exists(match[3], match[2], match[1]):
             readings.add("day_first")
         if _exists(match[3], match[1], match[2]):
@@ -161,7 +161,7 @@ def _readings_of(cell: str) -> frozenset[Reading]:
     return _TEXT
 
 
-def _number_readings(cell: str) -> frozenset[Reading]:
+def _number_readings(cell: str) -> frozenset[CellReading]:
     if sum(map(str.isdigit, cell)) > _MAX_DIGITS:
         return _TEXT
     match = _NUMBER.fullmatch(cell)
@@ -209,7 +209,7 @@ def _exists(year: str, month: str, day: str) -> bool:
     return True
 
 
-def _convert(cell: str, reading: Reading) -> CellValue:
+def _convert(cell: str, reading: CellReading) -> CellValue:
     """Return the value of a cell without spaces around it."""
     match reading:
         case "point" | "comma":

@@ -32,9 +32,7 @@ from sightline.storage.ingest.decode.worker.open_file import (
     stamp_of,
 )
 from sightline.storage.ingest.decode.worker.pictures.picture_parts import decode_picture
-from sightline.storage.ingest.decode.worker.text_files import (
-    parse_rows,
-)
+from sightline.storage.ingest.decode.worker.text_files import parse_rows
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
 from sightline.storage.ingest.formats import (
     HEAD_BYTES,

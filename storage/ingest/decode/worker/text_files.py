@@ -13,9 +13,9 @@ from sightline.storage.ingest.decode.worker.worker_protocol import TextPassage
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 from sightline.storage.ingest.plain_text.csv_dialect import sniff_dialect
 
-_MAX_ROW_CHARS = 8000
-_MAX_JSON_DEPTH = 10  # deeper values are shown as JSON
+MAX_ROW_CHARS = 8_000
 _MAX_NAME_CHARS = 100  # of a column, because each row repeats it
+_MAX_JSON_DEPTH = 10  # deeper values are shown as JSON
 
 
 def parse_rows(text: str, suffix: str, max_rows: int) -> Iterator[TextPassage]:
@@ -120,16 +120,21 @@ def _flattened(value: object, name: str, depth: int) -> Iterator[tuple[object, o
 
 
 def _row(values: Iterable[tuple[object, object]], start: int, end: int) -> TextPassage:
-    lines: list[str] = []
+    text = row_text((str(key), _cell_text(value)) for key, value in values)
+    return TextPassage(text, chars=(start, end))
+
+
+def row_text(values: Iterable[tuple[str, str]], lead: str = "") -> str:
+    """Return a row as lines of ``column: value``, after the line ``lead``."""
+    lines = [lead] if lead else []
     length = 0
-    for key, value in values:
-        if length > _MAX_ROW_CHARS:
+    for name, cell in values:
+        if length > MAX_ROW_CHARS:
             break
-        if cell := _cell_text(value):
-            name = str(key)[:_MAX_NAME_CHARS]
-            lines.append(f"{name}: {cell}" if name else cell)
+        if cell:
+            lines.append(f"{name[:_MAX_NAME_CHARS]}: {cell}" if name else cell)
             length += len(lines[-1]) + 1
-    return TextPassage("\n".join(lines)[:_MAX_ROW_CHARS], chars=(start, end))
+    return "\n".join(lines)[:MAX_ROW_CHARS]
 
 
 def _cell_text(value: object) -> str:

@@ -20,9 +20,8 @@ from sightline.storage.interfaces import OcrEngine, OcrProblem, OcrReading, Pixe
 from sightline.storage.types import Box
 
 ALIVE_SECONDS = 2.0
-# A frame is parsed in one piece.
-_FRAME_CHARS = 32_768
-_FRAME_PASSAGES = 2_000
+FRAME_CHARS, FRAME_PASSAGES = 32_768, 2_000
+"""Of one message: it is parsed in one piece."""
 _PIECE_CHARS = 1_000
 # OCR ends before its worker would be killed.
 _OCR_SHARE = 0.6
@@ -191,7 +190,7 @@ class WorkerContext:
                 raise MediaError("too_large", _TOO_MUCH_TEXT[kind])
             frame.append(passage)
             size += len(passage.text)
-            if size >= _FRAME_CHARS or len(frame) >= _FRAME_PASSAGES:
+            if size >= FRAME_CHARS or len(frame) >= FRAME_PASSAGES:
                 yield messages.TextPassages(kind, frame)
                 frame, size = [], 0
         if frame:

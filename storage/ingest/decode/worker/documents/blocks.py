@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Literal, NamedTuple
 
+from sightline.storage.ingest.decode.worker.text_files import MAX_ROW_CHARS, row_text
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
 from sightline.storage.ingest.plain_text.column_types import is_typed, is_year
 
-MAX_ROW_CHARS = 8_000
-MAX_NAME_CHARS = 100
-"""Of a column, because each row repeats it."""
 _CAPTION = re.compile(
     r"(?:figure|fig\.|abbildung|abb\.|table|tabelle|figura|tableau|рис\.|图|圖|図|그림)\s*[\d.]",
     re.IGNORECASE,
 )
 _MAX_CAPTION_CHARS = 500
+_HEADER_ROWS = 20  # at the start, among which the header is looked for
 
 
 class Block(NamedTuple):
@@ -61,7 +60,7 @@ def table_blocks(
     Rows above the header are text. A table of one column or one row is layout, and text.
     """
     waiting = iter(row for row in rows if any(cell.strip() for cell in row))
-    first = list(_take(waiting, _HEADER_ROWS))
+    first = list(islice(waiting, _HEADER_ROWS))
     width = max((_width(row) for row in first), default=0)
     if width < 2 or len(first) < 2:
         for row in (*first, *waiting):
@@ -75,33 +74,16 @@ def table_blocks(
             yield Block("text", " | ".join(cell.strip() for cell in row if cell.strip()), page)
         first = first[start + 1 :]
     for row in (*first, *waiting):
-        yield Block("row", row_text(columns, row, lead), page)
+        yield Block("row", _row(columns, row, lead), page)
 
 
-def row_text(columns: Sequence[str], cells: Sequence[str], lead: str = "") -> str:
+def _row(columns: Sequence[str], cells: Sequence[str], lead: str) -> str:
     """Return a row as lines of ``column: value``, without columns on one line."""
     if not columns:
         text = " | ".join(cell.strip() for cell in cells if cell.strip())
-        return f"{lead}\n{text}"[:MAX_ROW_CHARS] if lead else text[:MAX_ROW_CHARS]
-    lines = [lead] if lead else []
-    length = 0
-    for name, cell in zip_longest(columns[: len(cells)], cells, fillvalue=""):
-        if length > MAX_ROW_CHARS:
-            break
-        if value := cell.strip():
-            lines.append(f"{name[:MAX_NAME_CHARS]}: {value}" if name else value)
-            length += len(lines[-1]) + 1
-    return "\n".join(lines)[:MAX_ROW_CHARS]
-
-
-_HEADER_ROWS = 20
-
-
-def _take(rows: Iterator[Sequence[str]], count: int) -> Iterator[Sequence[str]]:
-    for _ in range(count):
-        if (row := next(rows, None)) is None:
-            return
-        yield row
+        return (f"{lead}\n{text}" if lead else text)[:MAX_ROW_CHARS]
+    values = (cell.strip() for cell in cells)
+    return row_text(zip_longest(columns[: len(cells)], values, fillvalue=""), lead)
 
 
 def _width(row: Sequence[str]) -> int:

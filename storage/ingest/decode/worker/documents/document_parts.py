@@ -11,14 +11,17 @@ from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.documents.blocks import Block, Document
 from sightline.storage.ingest.decode.worker.image import load_upright
 from sightline.storage.ingest.decode.worker.passages import split_text
-from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
+from sightline.storage.ingest.decode.worker.worker_context import (
+    FRAME_CHARS,
+    FRAME_PASSAGES,
+    WorkerContext,
+)
 
 _MAX_PICTURES = 500
 _MIN_PICTURE_EDGE = 40  # smaller ones are bullets and rules
 _MIN_SECTION_CHARS = 400  # a heading starts a new chunk after so much text
 _MAX_BUFFER_CHARS = 64 << 10
 _MAX_PATH_CHARS = 200
-_FRAME_CHARS, _FRAME_PASSAGES = 32_768, 2_000
 
 _TextKind = Literal["chunk", "row", "note"]
 
@@ -141,7 +144,7 @@ class _DocumentWriter:
     def _add_passage(
         self, kind: _TextKind, text: str, asset: int | None = None
     ) -> Iterator[messages.JobPart]:
-        if kind != self._frame_kind or self._frame_chars >= _FRAME_CHARS:
+        if kind != self._frame_kind or self._frame_chars >= FRAME_CHARS:
             yield from self._end_frame()
         self._rows += kind == "row"
         text = text[: self.context.limits.max_passage_chars]
@@ -153,7 +156,7 @@ class _DocumentWriter:
         self._frame_kind = kind
         self._frame.append(messages.TextPassage(text, page=self._page, asset=asset))
         self._frame_chars += len(text)
-        if len(self._frame) >= _FRAME_PASSAGES:
+        if len(self._frame) >= FRAME_PASSAGES:
             yield from self._end_frame()
 
     def _end_frame(self) -> Iterator[messages.JobPart]:

@@ -1,4 +1,4 @@
-"""Read what documents have in common: properties, and pictures in their package."""
+"""Read properties and pictures, which all Office documents have alike."""
 
 from __future__ import annotations
 

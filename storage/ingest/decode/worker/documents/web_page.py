@@ -56,17 +56,6 @@ def read_web_page(html: str) -> Document:
     return Document(page_blocks(html, load_data_url))
 
 
-def extract_visible_text(html: str) -> str:
-    """Return the title and the visible text, one block or row per line.
-
-    Raises MediaError: ``empty``, and ``broken`` for markup that is nested too deeply.
-    """
-    text = "\n".join(block.text for block in page_blocks(html, lambda _: None) if block.text)
-    if not text:
-        raise MediaError("empty", "contains no visible text")
-    return text
-
-
 def load_data_url(address: str) -> Callable[[], bytes] | None:
     """Return what decodes a picture in a ``data:`` address; nothing is ever fetched."""
     match = _DATA_URL.match(address)

@@ -19,11 +19,10 @@ from sightline.storage.ingest.decode.worker.media.media_container import (
 )
 from sightline.storage.ingest.decode.worker.media.waveform import draw_waveform
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
-from sightline.storage.interfaces import SPEECH_RATE
+from sightline.storage.interfaces import MAX_SPEECH_SECONDS, SPEECH_RATE
 
 Samples = NDArray[np.int16]
 
-MAX_PIECE_SECONDS = 30  # the window of Whisper
 _MIN_PIECE_SECONDS = 15
 _QUIET_SECONDS = 0.2
 _SILENCE = 60  # of 32,767: -55 dB
@@ -122,7 +121,7 @@ class SoundReader:
         gap = frame.time - first - self._position - self._waiting_count / SPEECH_RATE
         if _MAX_GAP_SECONDS < gap < self.context.limits.max_video_seconds:
             yield from self._pieces(at_end=True)
-            self._add_peaks(np.zeros(round(gap / _PEAK_SECONDS), np.int16))
+            self._peaks.append(np.zeros(round(gap / _PEAK_SECONDS), np.int16))
             self._position += gap
 
     def _add(self, samples: Samples) -> None:
@@ -131,7 +130,7 @@ class SoundReader:
 
     def _pieces(self, *, at_end: bool = False) -> Iterator[messages.SoundPart]:
         """Yield the pieces that are complete."""
-        longest = MAX_PIECE_SECONDS * SPEECH_RATE
+        longest = MAX_SPEECH_SECONDS * SPEECH_RATE
         while self._waiting_count > longest or (at_end and self._waiting_count):
             samples = np.concatenate(self._waiting)
             end = len(samples) if len(samples) <= longest else _quietest(samples[:longest])
@@ -143,13 +142,10 @@ class SoundReader:
         window = round(_PEAK_SECONDS * SPEECH_RATE)
         padded = np.pad(piece, (0, -len(piece) % window)).reshape(-1, window)
         peaks = np.maximum(padded.max(axis=1), -np.maximum(padded.min(axis=1), -32767))
-        self._add_peaks(peaks)
+        self._peaks.append(peaks)
         if self.request.speech and peaks.max() > _SILENCE:
             yield messages.SoundPart(round(self._position, 3), piece.astype("<i2").tobytes())
         self._position += len(piece) / SPEECH_RATE
-
-    def _add_peaks(self, peaks: NDArray[np.int16]) -> None:
-        self._peaks.append(peaks)
 
 
 def _quietest(samples: Samples) -> int:

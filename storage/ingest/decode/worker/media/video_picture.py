@@ -40,7 +40,7 @@ _KNEE = 0.6  # of white; darker values are not changed
 _MAX_ASPECT = 8  # more is a broken header
 _MIN_COMB = 10  # of 255
 _COMBED_SHARE = 0.004
-_MIRRORED = {  # signs or axes of a display matrix: its first two columns
+_TRANSPOSES = {  # signs or axes of a display matrix: its first two columns
     (1, 0, 0, 1): None,
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
     (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
@@ -52,7 +52,7 @@ _MIRRORED = {  # signs or axes of a display matrix: its first two columns
 }
 
 
-def shown_picture(frame: Any, pixel_aspect: float | None) -> Image.Image:
+def shown_picture(frame: Any, pixel_aspect: float) -> Image.Image:
     """Return the frame as a player shows it: upright, sRGB, at most 1,920 pixels long.
 
     ``pixel_aspect`` is the width of a pixel divided by its height.
@@ -70,9 +70,9 @@ def shown_picture(frame: Any, pixel_aspect: float | None) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def shown_size(width: int, height: int, pixel_aspect: float | None) -> tuple[int, int]:
+def shown_size(width: int, height: int, pixel_aspect: float) -> tuple[int, int]:
     """Return the size with square pixels: wide pixels widen, as in players."""
-    aspect = pixel_aspect or 1.0
+    aspect = pixel_aspect
     if not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
         aspect = 1.0
     wide, high = (width * aspect, float(height)) if aspect >= 1 else (width, height / aspect)
@@ -100,7 +100,7 @@ def _turn(frame: Any) -> Image.Transpose | None:
             a, b, _, c, d = struct.unpack("<5i", bytes(data)[:20])
             longest = max(abs(a), abs(b), abs(c), abs(d), 1)
             signs = tuple(round(each / longest) for each in (a, b, c, d))
-            return _MIRRORED.get(signs)
+            return _TRANSPOSES.get(signs)
     return None
 
 

@@ -24,7 +24,6 @@ from sightline.storage.types import Box
 
 _POINTS_PER_INCH = 72
 _ADVICE = "give it in SIGHTLINE_INGEST__PDF_PASSWORDS, or store a copy without one"
-_MAX_PAGE_CHARS = 200_000
 _MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium counts in C int
 
 
@@ -117,7 +116,7 @@ def page_lines(data: bytes, page: int, limits: IngestOptions) -> list[tuple[str,
     ``page`` starts at 1. Raises MediaError.
     """
     with _open_page(data, page, limits.pdf_passwords) as (document, loaded):
-        layer = read_layer(document, loaded, _render(loaded, limits), _MAX_PAGE_CHARS)
+        layer = read_layer(document, loaded, _render(loaded, limits))
         lines = layer.lines([*layer.shown, *layer.hidden])
         return [(text, box, 1.0) for text, box in lines]
 

@@ -77,7 +77,10 @@ class TextLayer:
 
 
 def read_layer(
-    document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, image: Image.Image, max_chars: int
+    document: pypdfium2.PdfDocument,
+    page: pypdfium2.PdfPage,
+    image: Image.Image,
+    max_chars: int = _MAX_CHARS,
 ) -> TextLayer:
     """Read the text layer of a page with its picture, up to ``max_chars``."""
     frame = PageFrame.of(page, *page.get_size())

@@ -18,6 +18,7 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.fonts import label_font
+from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -105,7 +106,7 @@ def _parse(data: bytes) -> Element:
             raise MediaError("broken", f"is not compressed SVG: {error}") from error
     if len(data) > _MAX_BYTES:
         raise MediaError("too_large", f"has more than {_MAX_BYTES:,} bytes of SVG, the limit")
-    text = _XML_DECLARATION.sub("", _decoded(data), count=1)
+    text = _XML_DECLARATION.sub("", decode_text(data).text, count=1)
     try:
         root: Element = fromstring(_without_entities(text), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -113,15 +114,6 @@ def _parse(data: bytes) -> Element:
     if _local(root.tag) != "svg":
         raise MediaError("not_an_image", "is XML, but not SVG")
     return root
-
-
-def _decoded(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def _without_entities(text: str) -> str:

@@ -95,13 +95,13 @@ def quarters() -> NDArray[np.uint8]:
         ((720, 576), 64 / 45, (1024, 576)),
         ((1440, 1080), 4 / 3, (1920, 1080)),
         ((720, 480), 8 / 9, (720, 540)),
-        ((3840, 2160), None, (1920, 1080)),
+        ((3840, 2160), 1.0, (1920, 1080)),
         ((320, 240), 1e9, (320, 240)),
         ((1, 4000), 0.2, (1, 1920)),
     ],
 )
 def test_pixels_of_a_video_need_not_be_square(
-    size: tuple[int, int], aspect: float | None, shown: tuple[int, int]
+    size: tuple[int, int], aspect: float, shown: tuple[int, int]
 ) -> None:
     assert shown_size(*size, aspect) == shown
 
@@ -184,7 +184,7 @@ def hdr_picture(signal: float, transfer: int) -> int:
     pixels = np.full((16, 32, 3), round(signal * 65535), np.uint16)
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le")
     frame.color_trc, frame.color_primaries = transfer, BT2020
-    shown = np.asarray(shown_picture(frame, None))
+    shown = np.asarray(shown_picture(frame, 1.0))
     assert shown.std() < 2
     return int(shown[5, 5, 1])
 
@@ -243,7 +243,7 @@ def test_color_matrix_and_range_are_obeyed(
     rows = np.concatenate(planes).astype(np.uint8).reshape(-1, size[0])
     frame = av.VideoFrame.from_ndarray(rows, format="yuv420p")
     frame.colorspace, frame.color_range = matrix, color_range
-    assert shown_picture(frame, None).getpixel((5, 5)) == pytest.approx(rgb, abs=4)
+    assert shown_picture(frame, 1.0).getpixel((5, 5)) == pytest.approx(rgb, abs=4)
 
 
 def test_scenes_of_equal_brightness_are_kept(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_every_way_to_write_a_drawing_is_read(data: bytes) -> None:
         assert all(shows_three_colors(view) for view in every_view(name, data))
 
 
+def test_the_declared_encoding_of_a_drawing_is_used() -> None:
+    drawing = svg('<text x="4" y="50" font-size="40">ЖЩ</text>').decode()
+    declared = f'<?xml version="1.0" encoding="windows-1251"?>{drawing}'.encode("cp1251")
+    views = [every_view("a.svg", data)[-1] for data in (declared, drawing.encode())]
+    assert np.array_equal(*map(np.asarray, views))
+
+
 @pytest.mark.parametrize("font", ["Arial", "Times New Roman", "monospace", "Nothing Known"])
 def test_text_is_drawn_in_any_font(font: str) -> None:
     text = f'<text x="4" y="50" font-size="40" font-family="{font}">MK</text>'
