@@ -124,9 +124,10 @@ class Transcriber(Protocol):
         ...
 
     async def transcribe(self, samples: NDArray[np.int16]) -> list[SpeechSegment]:
-        """Return what is said in at most `MAX_SPEECH_SECONDS` of mono sound at `SPEECH_RATE`.
+        """Return what is said in mono sound.
 
-        Raises ModelUnavailableError if the next sound would fail too, and ModelError.
+        It has `SPEECH_RATE` samples per second and at most `MAX_SPEECH_SECONDS`. Raises
+        ModelUnavailableError if the next sound would fail too, and ModelError.
         """
         ...
 
