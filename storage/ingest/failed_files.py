@@ -30,7 +30,10 @@ ADVICE: Final = {
     "crashed": f"{_REPAIR} Please report a file that any other program can read.",
     "empty": "Nothing is in it. Delete it, or export it again.",
     "encoder": "Check the encoder with `sightline doctor`, then try again.",
-    "encrypted": "Remove the password, or unpack the archive yourself, and ingest it again.",
+    "encrypted": (
+        "Remove the password, or unpack the archive yourself, and ingest it again. For a PDF, set "
+        "SIGHTLINE_INGEST__PDF_PASSWORDS."
+    ),
     "http_status": f"Check the URL. {_RETRY}",
     "link_outside": "Ingest the target of the link, or the folder that contains both.",
     "name_not_utf8": "Rename it: only names in UTF-8 can be stored.",

@@ -121,7 +121,9 @@ class ArchiveTree:
             if (failure := self.members[file.path].failure) is not None:
                 raise failure
             if file_type_of(file.path) == "archive":
-                raise MediaError("unsupported", "is an archive inside an archive")
+                kind = "an e-mail" if file.path.lower().endswith(".eml") else "an archive"
+                advice = "unpack the outer one and ingest the folder"
+                raise MediaError("unsupported", f"is {kind} inside an archive; {advice}")
             data = self.read(file.path, self.max_file_bytes)
         except MediaError as error:
             return messages.FoundFile(name, place, code=error.code, reason=str(error))

@@ -127,6 +127,14 @@ def test_an_archive_inside_an_archive_fails_and_is_not_opened(album: Path, pack:
     }
 
 
+def test_an_email_inside_an_archive_is_refused_with_advice(album: Path) -> None:
+    path = pack_zip(album.parent / "x", [("offer.eml", b"Subject: offer")])
+    (failure,) = discovered(path)
+    assert failure.reason == (
+        "is an e-mail inside an archive; unpack the outer one and ingest the folder"
+    )
+
+
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz"])
 @pytest.mark.parametrize("data", [b"PK nothing", b"\x1f\x8b broken"])
 def test_a_file_that_is_not_an_archive_is_a_failure(album: Path, name: str, data: bytes) -> None:

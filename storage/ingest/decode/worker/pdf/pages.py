@@ -24,6 +24,7 @@ from sightline.storage.types import Box
 
 _POINTS_PER_INCH = 72
 _ADVICE = "give it in SIGHTLINE_INGEST__PDF_PASSWORDS, or store a copy without one"
+_HEADER_BYTES = 1024  # the signature of a PDF is in them
 _MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium counts in C int
 
 
@@ -157,7 +158,9 @@ def _open_with(data: bytes, password: str | None) -> pypdfium2.PdfDocument:
     except pypdfium2.PdfiumError as error:
         if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
             raise MediaError("encrypted", "is a PDF that needs a password; " + _ADVICE) from error
-        raise MediaError("broken", f"is not a valid PDF: {error}") from error
+        if b"%PDF-" not in data[:_HEADER_BYTES]:
+            raise MediaError("broken", "is not a PDF, despite its name") from error
+        raise MediaError("broken", f"is cut off or damaged: {error}") from error
     return document
 
 

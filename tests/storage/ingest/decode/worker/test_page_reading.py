@@ -15,6 +15,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
+from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.pdf.pages import decode_pdf, page_lines
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
@@ -230,3 +231,16 @@ def test_small_print_on_a_large_sheet_is_read() -> None:
     assert (reading, [text for text, _ in rows]) == ("scan", ["VALVE V-2041 DN50"])
     ((x0, y0, _, _),) = [box for _, box in rows]
     assert (round(x0, 2), round(y0, 2)) == (0.2, 0.36)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<html>Sign in to download</html>", "is not a PDF, despite its name"),
+        (pdf(scan)[:700], "is cut off or damaged"),
+    ],
+)
+def test_a_pdf_that_cannot_be_opened_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(MediaError, match=reason) as raised:
+        list(decode_pdf(data, context(), messages.DecodeRequest("a.pdf")))
+    assert raised.value.code == "broken"
