@@ -17,7 +17,9 @@ from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.discover import caption_tables, sidecar_loader, sidecars, walk
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers, parse_caption_table
 from sightline.storage.ingest.discover.input_paths import InputPath
+from sightline.storage.ingest.discover.sidecars import TreeFile, TreeFolder
 from sightline.storage.ingest.discover.walk import trees_of
+from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.storage.ingest.conftest import Bench, bench
 from tests.support.media import film
 from tests.support.sample_images import jpeg
@@ -82,7 +84,7 @@ def test_repeated_columns_are_numbered_in_linear_time() -> None:
 
 
 def test_a_table_has_a_limit_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caption_tables, "_MAX_ROWS", 10)
+    monkeypatch.setattr(caption_tables, "MAX_ROWS", 10)
     warned: list[str] = []
     rows = b"".join(b'{"file": "%d"}\n' % n for n in range(30))
     for name, data in (("metadata.jsonl", rows), ("captions.csv", b"file,x\n" + b"1,2\n3,4\n" * 9)):
@@ -131,3 +133,49 @@ def test_files_of_one_folder_are_read_together(tmp_path: Path) -> None:
     assert isinstance(tree, messages.TreeRequest)
     assert tree.only is not None
     assert len(tree.only) == 100
+
+
+class TreeWithoutMemory:
+    """A folder whose tables need more memory than there is."""
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        raise MemoryError(path, max_bytes)
+
+    def display_name(self, path: str) -> str:
+        return path
+
+
+def test_a_table_that_needs_too_much_memory_does_not_end_the_folder() -> None:
+    loader = sidecar_loader.SidecarLoader(TreeWithoutMemory(), IngestOptions(), lambda: None)
+    loader.enter(TreeFolder("", ["a.jpg", "captions.csv", "coco.json"]))
+    assert loader.load(TreeFile("a.jpg")) is None
+    warnings = [(each.code, each.name) for each in loader.take_warnings()]
+    assert warnings == [("sidecar_broken", "captions.csv")]
+    assert not loader.is_table("coco.json")
+
+
+def test_many_json_tables_of_a_folder_share_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar_loader, "_MAX_JSON_BYTES", 100)
+    for name in ("a.json", "b.json", "c.json"):
+        (tmp_path / name).write_text('{"x.jpg": "a caption of forty or fifty bytes"}')
+    tree = walk.DirectoryTree(InputPath(str(tmp_path), str(tmp_path)))
+    loader = sidecar_loader.SidecarLoader(tree, IngestOptions(), lambda: None)
+    loader.enter(TreeFolder("", ["a.json", "b.json", "c.json"]))
+    assert [loader.is_table(name) for name in ("a.json", "b.json", "c.json")] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["captions.csv", "metadata.jsonl"])
+def test_repeated_and_broken_rows_of_a_table_count_too(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(caption_tables, "MAX_ROWS", 3)
+    reasons: list[str] = []
+    row = "a.jpg,x\n" if name.endswith(".csv") else '{"file_name": "a.jpg"}\n'
+    head = "file_name,caption\n" if name.endswith(".csv") else ""
+    data = (head + row * 100).encode()
+    table = parse_caption_table(name, data, 100, lambda code, file, reason: reasons.append(reason))
+    assert list(table.rows) == ["a.jpg"]
+    assert len(reasons) == 3
+    assert "more than 3 rows" in reasons[-1]

@@ -48,4 +48,7 @@ def _number(values: Mapping[str, Any], name: str, default: float) -> float:
     value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # of an integer with hundreds of digits
+        return default

@@ -143,7 +143,7 @@ def _parse_jsonl(
     table = CaptionTable(name)
     for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         report_alive()
-        if len(table.rows) >= MAX_ROWS:
+        if number > MAX_ROWS:
             warn("sidecar_broken", name, f"has more than {MAX_ROWS:,} rows; the rest is left out")
             break
         if len(line) > max_row_bytes and line.strip():
@@ -184,9 +184,9 @@ def _parse_csv(
         message = f"has repeated columns: {listed}; the later ones get a number"
         warn("column_repeated", name, message)
     file_column = next(columns.index(key) for key in FILE_KEYS if key in columns)
-    for row in rows:
+    for number, row in enumerate(rows, 1 + len(table.rows)):
         report_alive()
-        if len(table.rows) >= MAX_ROWS:
+        if number > MAX_ROWS:
             broken(f"has more than {MAX_ROWS:,} rows; the rest is left out")
             break
         if not any(row):

@@ -6,11 +6,14 @@ without a folder is that of a file in any of them.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -45,6 +48,7 @@ _LISTS = ("images", "data", "items", "files", "annotations", "photos")
 _VIA_LABELS = ("label", "name", "class", "category", "type", "object")
 _DESCRIBED = ("image", "video", "pdf", "document", "text", "audio")
 _SAMPLED = 100
+_MAX_OBJECTS = 2_000_000  # of one list; real ones have 32 bytes or more each
 
 Marks = list[tuple[str, Box | None, bool]]
 """Label, box and whether it is in pixels."""
@@ -84,7 +88,14 @@ def parse_json_table(
     ``name`` is used in warnings. ``report_alive`` is called for each entry. Files of Google Takeout
     without their picture are empty tables. Raises ValueError or MediaError if it is no JSON.
     """
-    value = parse_json(data)
+    with _without_collector():
+        value = parse_json(data)
+        return _table_of(name, value, warn, report_alive)
+
+
+def _table_of(
+    name: str, value: object, warn: WarningSink, report_alive: Callable[[], None]
+) -> SidecarTable | None:
     if isinstance(value, dict):
         if is_takeout(value) or is_takeout_album(value):
             return CaptionTable(name)
@@ -93,14 +104,26 @@ def parse_json_table(
         via = value.get("_via_img_metadata", value)
         if isinstance(via, dict) and _is_via(via):
             return _parse_via(name, via.values(), report_alive)
-    rows = list(_rows(value))
+    rows = list(islice(_rows(value), MAX_ROWS))
     if not _describe_files(file for file, _ in rows[:_SAMPLED]):
         return None
     table = CaptionTable(name)
-    for number, (file, row) in enumerate(rows[:MAX_ROWS], 1):
+    for number, (file, row) in enumerate(rows, 1):
         report_alive()
         add_row(table, file, json.dumps(row, ensure_ascii=False), number, warn)
     return table
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Collect no cycles: JSON has none, and looking for them takes most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _rows(value: object) -> Iterator[tuple[object, dict[str, Any]]]:
@@ -116,7 +139,7 @@ def _rows(value: object) -> Iterator[tuple[object, dict[str, Any]]]:
             elif isinstance(row, str | list):
                 yield file, {CAPTION_KEYS[0]: row}
         return
-    for row in value if isinstance(value, list) else ():
+    for row in islice(value, _MAX_OBJECTS) if isinstance(value, list) else ():
         if isinstance(row, dict):
             file = next((row[key] for key in FILE_KEYS if isinstance(row.get(key), str)), None)
             if file is not None:
@@ -232,8 +255,9 @@ def _mark(table: AnnotationTable, key: str, label: str, box: Box | None, in_pixe
 
 
 def _objects(values: object) -> Iterator[dict[str, Any]]:
-    """Yield the objects among the values of a list."""
-    for each in values if isinstance(values, Iterable) and not isinstance(values, str) else ():
+    """Yield the objects among the values of a list, of a very long one of its start."""
+    listed = values if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    for each in islice(listed, _MAX_OBJECTS):
         if isinstance(each, dict):
             yield each
 

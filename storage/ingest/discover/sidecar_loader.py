@@ -29,6 +29,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions
 
 _MAX_SIDECARS = 20
 _MAX_JSON_TABLES = 50  # JSON files of one folder that are looked at
+_MAX_JSON_BYTES = 256 << 20  # of all of them: one of 64 MB takes seconds
 _MAX_WARNINGS = 1_000  # of one file or folder; the summary shows a few
 
 
@@ -60,11 +61,15 @@ class SidecarLoader:
         tables: list[SidecarTable] = []
         max_row_bytes = self.options.max_sidecar_bytes
         for path in (posixpath.join(folder.path, name) for name in TABLE_NAMES):
-            if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
-                name = self.tree.display_name(path)
-                tables.append(
-                    parse_caption_table(name, data, max_row_bytes, self._warn, self.report_alive)
-                )
+            if path not in folder.files:
+                continue
+            name = self.tree.display_name(path)
+            try:
+                if data := self._read(path, self.options.max_table_bytes):
+                    arguments = (name, data, max_row_bytes, self._warn, self.report_alive)
+                    tables.append(parse_caption_table(*arguments))
+            except MemoryError:  # it must not end the ingest of the folder
+                self._warn("sidecar_broken", name, "needs too much memory; split it")
         tables += self._load_json_tables(folder)
         self._tables.enter(folder.path, tables)
 
@@ -79,13 +84,15 @@ class SidecarLoader:
         if not paths:
             return
         sidecars = {each for own in sidecars_of(folder.files).values() for each in own}
+        left_bytes = _MAX_JSON_BYTES
         for path in [path for path in paths if path not in sidecars][:_MAX_JSON_TABLES]:
             self.report_alive()
             try:
-                data = self.tree.read(path, MAX_JSON_BYTES)
+                data = self.tree.read(path, min(MAX_JSON_BYTES, left_bytes)) or b""
+                left_bytes = max(1, left_bytes - len(data))
                 name = self.tree.display_name(path)
-                table = parse_json_table(name, data or b"", self._warn, self.report_alive)
-            except (MediaError, ValueError):
+                table = parse_json_table(name, data, self._warn, self.report_alive)
+            except (MediaError, ValueError, MemoryError):
                 continue  # no table: it fails or is read as a file of its own
             if table is not None:
                 self._json_tables.add(path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from sightline.storage.ingest.discover.sidecars import TABLE_NAMES, TreeFile
@@ -52,7 +54,7 @@ def sidecars_of(names: list[str]) -> dict[str, list[str]]:
         name[: -len(suffix)] + suffix: name for name, suffix in map(_split, names) if suffix
     }
     takeout = _TakeoutNames(names)
-    subtitles = [name for name in names if file_type_of(name) == "subtitles"]
+    subtitles = sorted(name for name in names if file_type_of(name) == "subtitles")
     sidecars: dict[str, list[str]] = {}
     for name in names:
         file_type = file_type_of(name)
@@ -67,10 +69,17 @@ def sidecars_of(names: list[str]) -> dict[str, list[str]]:
         if file_type in ("image", "video"):
             own.update(dict.fromkeys(takeout.sidecars_of(name)))
         if file_type in ("video", "audio"):
-            own.update(dict.fromkeys(each for each in subtitles if each.startswith(f"{stem}.")))
+            own.update(dict.fromkeys(_with_prefix(subtitles, f"{stem}.")))
         if own:
             sidecars[name] = list(own)
     return sidecars
+
+
+def _with_prefix(names: list[str], prefix: str) -> Iterator[str]:
+    """Yield the sorted names with a prefix: to look at all of them would take the square."""
+    start = bisect_left(names, prefix)
+    found = (names[place] for place in range(start, len(names)))
+    return takewhile(lambda name: name.startswith(prefix), found)
 
 
 def _split(name: str) -> tuple[str, str]:

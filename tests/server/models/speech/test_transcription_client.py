@@ -153,6 +153,11 @@ async def test_a_reply_without_end_is_refused() -> None:
         (b'{"text": "hi", "segments": []}', [SpeechSegment(0, 9, "hi")]),
         (b'{"segments": [{"text": "a"}, 7, {"text": 8}]}', [SpeechSegment(0, 9, "a")]),
         (b'{"segments": [{"text": "a", "start": true, "end": "x"}]}', [SpeechSegment(0, 9, "a")]),
+        # no float can hold it
+        (
+            b'{"segments": [{"text": "a", "start": 1' + b"0" * 400 + b"}]}",
+            [SpeechSegment(0, 9, "a")],
+        ),
         # what Whisper makes of silence
         (
             b'{"segments": [{"text": "Thanks", "no_speech_prob": 0.9, "avg_logprob": -1.4}]}',

@@ -63,3 +63,12 @@ def test_the_closest_sidecar_is_first() -> None:
     names = ["a.jpg", "a.xmp", f"a.jpg{META}", "a.json", "a.txt", "a.jpg.txt"]
     found = sidecars_of(names)["a.jpg"]
     assert found == ["a.jpg.txt", "a.txt", "a.json", "a.xmp", f"a.jpg{META}"]
+
+
+@pytest.mark.timeout(20)  # it took the square of their number: minutes
+def test_very_many_videos_find_their_subtitles() -> None:
+    stems = [f"{number:06}" for number in range(40_000)]
+    names = [f"{stem}{suffix}" for stem in stems for suffix in (".mp4", ".en.srt", ".srt")]
+    found = sidecars_of(names)
+    assert found["000007.mp4"] == ["000007.en.srt", "000007.srt"]
+    assert len(found) == len(stems)
