@@ -255,7 +255,7 @@ def _mark(table: AnnotationTable, key: str, label: str, box: Box | None, in_pixe
 
 
 def _objects(values: object) -> Iterator[dict[str, Any]]:
-    """Yield the objects among the values of a list, of a very long one of its start."""
+    """Yield the objects among the first values of a list."""
     listed = values if isinstance(values, Iterable) and not isinstance(values, str) else ()
     for each in islice(listed, _MAX_OBJECTS):
         if isinstance(each, dict):
