@@ -91,6 +91,8 @@ async def run_ingest(arguments: argparse.Namespace) -> int:
         terminal.write_json(summary.as_json())
     else:
         print_summary(summary)
+    if arguments.retry_failed and not summary.done:  # nothing had failed
+        return 0
     return 1 if summary.nothing_ingested else 0
 
 

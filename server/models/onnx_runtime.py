@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import onnxruntime
 
 from sightline.server.models.model_files import first_line
 from sightline.storage.errors import ConfigurationError, UnknownNameError
+from sightline.storage.ingest.ingest_options import available_cores
 
 _CPU = "CPUExecutionProvider"
 #: Providers of each device name. The packages onnxruntime-gpu and onnxruntime-directml add theirs.
@@ -37,7 +37,7 @@ def open_session(path: Path, *, device: str, threads: int) -> onnxruntime.Infere
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads or _own_cores()
+    options.intra_op_num_threads = threads or available_cores()
     # Spinning threads would starve the workers of an ingest.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
@@ -64,7 +64,3 @@ def _providers(device: str) -> list[Any]:
 def _available() -> list[str]:
     available: list[str] = onnxruntime.get_available_providers()
     return available
-
-
-def _own_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -61,8 +61,8 @@ def resolve_inputs(paths: Sequence[str | Path | IngestInput]) -> list[IngestInpu
         if not matches:
             missing.append(given)
         inputs += [InputPath(_normalized(match), os.path.realpath(match)) for match in matches]
-    if missing or not inputs:
-        listed = ", ".join(shown(path) for path in missing) or "nothing"
+    if missing:
+        listed = ", ".join(map(shown, missing))
         raise InvalidArgumentError(
             f"no file, folder or match for {listed}; give a folder, a file, a pattern such as "
             "'photos/**/*.jpg', a .zip or a .tar"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from PIL import Image
@@ -18,6 +18,7 @@ from sightline.storage.ingest.metadata.embedded_metadata import (
 )
 from sightline.storage.ingest.metadata.exif_tags import is_written, read_exif
 from sightline.storage.ingest.metadata.iptc_tags import RESOURCE, find_iptc, read_iptc
+from sightline.storage.ingest.metadata.media_boxes import outer_boxes
 from sightline.storage.ingest.metadata.xmp_packet import MAX_XMP_BYTES, read_xmp
 
 _MAX_EXIF_BYTES = 16 << 20
@@ -217,7 +218,7 @@ def _raw_profile(text: bytes) -> bytes:
 def _box_blocks(data: bytes) -> _Blocks:
     """Read the boxes of JPEG XL and JPEG 2000."""
     blocks = _Blocks()
-    for kind, start, end in _boxes(data):
+    for kind, start, end in outer_boxes(data):
         content = data[start:end] if kind in (b"Exif", b"xml ", b"uuid", b"brob") else b""
         if kind == b"brob":
             kind, content = content[:4], _decompress(content[4:])  # noqa: PLW2901
@@ -244,21 +245,6 @@ def _decompress(data: bytes) -> bytes:
         return bytes(brotli.Decompressor().process(data, output_buffer_limit=MAX_XMP_BYTES))
     except brotli.error:
         return b""
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, start, end) of the outer boxes of an ISO media file."""
-    place = 0
-    for _ in range(_MAX_CHUNKS):
-        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        start = place + 8
-        if size == 1:
-            size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-        end = place + size if size else len(data)
-        if len(kind) < 4 or end <= start:
-            return
-        yield kind, start, min(end, len(data))
-        place = end
 
 
 def _gif_xmp(data: bytes) -> bytes:

@@ -98,6 +98,11 @@ def test_failures_are_listed_written_and_tried_again(
     with psycopg.connect(database_dsn) as connection:
         names = connection.execute("SELECT name FROM sightline.source WHERE state = 'done'")
         assert {Path(name).name for (name,) in names} >= {"broken.png", "b.png", "c.png"}
+        connection.execute("DELETE FROM sightline.source WHERE error_code = 'unreachable'")
+    # Also if all of them are gone, they are forgotten.
+    (album / "empty.png").unlink()
+    assert run("ingest", "--retry-failed", "--collection", "a")["failed"] == 0
+    assert run("failures")["failed"] == []
 
 
 def test_the_list_is_readable_and_names_pages_that_were_not_read(

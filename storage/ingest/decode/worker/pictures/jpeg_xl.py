@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import struct
-
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.metadata.media_boxes import outer_boxes
 
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 _SIZE_BITS = (9, 13, 18, 30)
 _HEADER_BYTES = 16
-_MAX_BOXES = 1_000
 
 
 def jpeg_xl_size(data: bytes) -> tuple[int, int]:
@@ -50,24 +47,10 @@ def _codestream(data: bytes) -> bytes:
     """Return the start of the code stream in a container."""
     if not data.startswith(_CONTAINER):
         return b""
-    file = io.BytesIO(data)
-    for _ in range(_MAX_BOXES):
-        head = file.read(8)
-        if len(head) < 8:
-            return b""
-        size, name = struct.unpack(">I4s", head)
-        start = file.tell()
-        if size == 1:
-            size = int.from_bytes(file.read(8), "big") - 8
-            start += 8
-        if name == b"jxlc":
-            return file.read(_HEADER_BYTES)
-        if name == b"jxlp":
-            file.read(4)
-            return file.read(_HEADER_BYTES)
-        if size < 8:
-            return b""
-        file.seek(start + size - 8)
+    for kind, start, _ in outer_boxes(data):
+        if kind in (b"jxlc", b"jxlp"):
+            at = start + 4 * (kind == b"jxlp")  # after the number of the part
+            return data[at : at + _HEADER_BYTES]
     return b""
 
 
