@@ -76,7 +76,7 @@ def sidecars_of(names: list[str]) -> dict[str, list[str]]:
 
 
 def _with_prefix(names: list[str], prefix: str) -> Iterator[str]:
-    """Yield the sorted names with a prefix: to look at all of them would take the square."""
+    """Yield the sorted names with a prefix, without a look at all names."""
     start = bisect_left(names, prefix)
     found = (names[place] for place in range(start, len(names)))
     return takewhile(lambda name: name.startswith(prefix), found)

@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -39,6 +40,7 @@ _PROGRAMS = ("soffice", "libreoffice")
 _RESTART = 81  # the exit code after it has made its profile
 _MAX_OUTPUT_BYTES = 256 << 20
 _POLL_SECONDS = 0.2
+_FOLDER_PREFIX = "sightline-office-"
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SETTINGS = {
@@ -96,7 +98,8 @@ def convert(
     program = find_libre_office()
     if program is None:
         raise MediaError("unsupported", "needs LibreOffice, which is not installed")
-    with tempfile.TemporaryDirectory(prefix="sightline-") as name:
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-") as name:
         folder = Path(name)
         (folder / f"document{suffix}").write_bytes(data)
         _write_profile(folder / "profile" / "user")
@@ -115,6 +118,22 @@ def convert(
         if result.stat().st_size > _MAX_OUTPUT_BYTES:
             raise MediaError("too_large", f"becomes more than {_MAX_OUTPUT_BYTES:,} bytes")
         return result.read_bytes()
+
+
+def _remove_abandoned() -> None:
+    """Remove the documents of workers that were killed, which could not remove them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        number = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
+        try:
+            status = folder.lstat()
+            is_old = time.time() - status.st_mtime > _CONVERT_SECONDS  # also in another container
+            if not (stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and is_old):
+                continue
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):
+            continue  # a folder of somebody else
 
 
 def _run(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -101,6 +105,25 @@ def test_pages_are_assets_and_old_formats_are_read() -> None:
     assert (info.kind, info.mime_type) == ("document", "application/msword")
     with pytest.raises(MediaError, match="takes too long"):
         convert(word_file(), ".docx", "pdf", 0, lambda: None)
+
+
+@needs_libre_office
+def test_documents_of_killed_workers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = f"sightline-office-{ended.pid}"
+    names = [f"{dead}-old", f"{dead}-new", f"sightline-office-{os.getpid()}-b", "other-1-c"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "document.rtf").write_text("a secret")
+        if not name.endswith("new"):
+            os.utime(tmp_path / name, (0, 0))
+    with pytest.raises(MediaError, match="takes too long"):
+        convert(word_file(), ".docx", "pdf", 0, lambda: None)
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_without_libre_office_documents_are_read_without_pages(
