@@ -8,6 +8,7 @@ row by row otherwise.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
@@ -233,10 +234,10 @@ def _table_rows(
     size = median([each.size for band in bands for each in band.pieces])
     wide = usual + _ROW_GAP * size
     cuts = [number for number, gap in enumerate(gaps, 1) if gap > wide]
-    # White space between rows only, not between all lines: rows of several lines.
-    if not cuts or len(cuts) < (len(bands) - 1) * 0.15:
-        cuts = list(range(1, len(bands)))
     order = {id(piece): number for number, each in enumerate(columns) for piece in each}
+    # White space between rows only, not between all lines: rows of several lines.
+    if len(cuts) < max(1, (len(bands) - 1) * 0.15) or _are_lines_rows(bands, cuts, order):
+        cuts = list(range(1, len(bands)))
     for start, end in zip([0, *cuts], [*cuts, len(bands)], strict=True):
         pieces = [piece for band in bands[start:end] for piece in band.pieces]
         if end - start == 1:
@@ -248,6 +249,31 @@ def _table_rows(
         for number in sorted(cells, reverse=right_to_left):
             rows += _rows(cells[number], right_to_left)
     return rows
+
+
+def _are_lines_rows(bands: list[_Band], cuts: list[int], order: dict[int, int]) -> bool:
+    """Return whether white space only sets a heading, a caption or a sum apart.
+
+    Then the other lines have text in every column, and numbers in most if they are several blocks.
+    """
+    all_columns = set(order.values())
+    spans = zip([0, *cuts], [*cuts, len(bands)], strict=True)
+    blocks = [bands[start:end] for start, end in spans if end - start > 1]
+    for block in blocks:
+        lines = [{order[id(piece)] for piece in band.pieces} for band in block]
+        numbers = Counter(
+            column
+            for band in block
+            for column in {order[id(piece)] for piece in band.pieces if _has_digit(piece)}
+        )
+        is_counted = len(block) > 2 and max(numbers.values(), default=0) > len(block) / 2
+        if (len(blocks) == 1 or is_counted) and all(each == all_columns for each in lines):
+            return True
+    return False
+
+
+def _has_digit(piece: Piece) -> bool:
+    return any(each.isdigit() for each in piece.text)
 
 
 def _rows(pieces: list[Piece], right_to_left: bool) -> list[list[Piece]]:

@@ -117,9 +117,12 @@ async def test_title_and_outline_are_searched(bench: Bench, album: Path) -> None
     (album / "pump.pdf").write_bytes(pdf(chapter))
     (album / "plain.pdf").write_bytes(pdf(lambda canvas: canvas.rect(1, 1, 9, 9, fill=1)))
     await bench.ingest("album")
-    ((text,),) = await bench.rows("SELECT text FROM sightline.content_passage")
-    assert "Pump maintenance" in text
-    assert "Lubrication intervals" in text
+    rows = await bench.rows("SELECT kind, text FROM sightline.content_passage")
+    found = dict(rows)
+    assert found.keys() == {"caption", "metadata"}
+    assert "Pump maintenance" in found["caption"]
+    assert "Lubrication intervals" in found["caption"]
+    assert found["metadata"] == "Jan Bakker"
 
 
 @pytest.mark.parametrize(

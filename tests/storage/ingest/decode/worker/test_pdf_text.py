@@ -68,6 +68,23 @@ def table(canvas: Canvas) -> None:
             canvas.drawString(50 + 110 * column, 500 - 18 * row, cells[column])
 
 
+RESULTS = [("Alpha", "91.2", "17"), ("Beta", "88.4", "25"), ("Gamma", "79.9", "31")]
+
+
+def results(heading: float, caption: float, sum_at: float) -> Callable[[Canvas], None]:
+    """A table whose caption covers one of two gutters, with white space at some rows."""
+
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(130, 500 + caption, "Table 1: Results")
+        y = 500.0
+        for number, cells in enumerate([("Model", "Accuracy", "Speed"), *RESULTS]):
+            for column, cell in enumerate(cells):
+                canvas.drawString(50 + 90 * column, y, cell)
+            y -= heading if number == 0 else sum_at if number == 2 else 14
+
+    return draw
+
+
 def hyphenated(canvas: Canvas) -> None:
     canvas.drawString(50, 500, "The gearbox contains a hydraulic trans-")
     canvas.drawString(50, 486, "mission with a clutch from the Anglo-")
@@ -105,6 +122,16 @@ def test_text_is_read_as_a_person_reads_it(
     draw: Callable[[Canvas], None], expected: list[str]
 ) -> None:
     assert texts(draw) == expected
+
+
+@pytest.mark.parametrize(
+    "draw", [results(14, 24, 14), results(22, 14, 14), results(14, -66, 14), results(14, 24, 22)]
+)
+def test_white_space_in_a_table_does_not_turn_its_rows_into_columns(
+    draw: Callable[[Canvas], None],
+) -> None:
+    lines = [each for each in texts(draw) if each != "Table 1: Results"]
+    assert lines == ["Model", "Accuracy", "Speed", *(cell for row in RESULTS for cell in row)]
 
 
 def test_notes_beside_a_text_are_read_after_it() -> None:
