@@ -134,7 +134,7 @@ def test_other_unknown_variables_get_a_warning_with_the_nearest_name() -> None:
     ]
 
 
-def test_there_are_at_most_eighty_settings_and_all_have_a_description() -> None:
+def test_there_are_at_most_ninety_settings_and_all_have_a_description() -> None:
     settings = list_settings()
     assert len(settings) <= 90
     assert all(setting.description.endswith(".") for setting in settings)
