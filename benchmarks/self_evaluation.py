@@ -19,6 +19,7 @@ from sightline.server.cli.ingest import ingest_paths, ingest_progress
 from sightline.server.config import load_settings
 from sightline.server.evaluation.run_file import load_run_file
 from sightline.server.observability import logs
+from sightline.storage.ingest.collection_settings import TILES_SETTING
 
 
 async def main(arguments: list[str] | None = None) -> None:
@@ -42,7 +43,11 @@ async def _evaluate(options: argparse.Namespace, work: Path) -> None:
     collection, folder = _prepare_album(options, work)
     with ingest_progress(shown=not options.quiet) as progress:
         summary = await ingest_paths(
-            settings, [folder / synthetic_album.ALBUM], collection, progress, tiles=options.tiles
+            settings,
+            [folder / synthetic_album.ALBUM],
+            collection,
+            progress,
+            chosen={TILES_SETTING: True} if options.tiles else {},
         )
     failures = [str(each) for issue in summary.failures.values() for each in issue.examples]
     if failures:

@@ -17,6 +17,7 @@ from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES, find_models
 from sightline.server.observability import logs, terminal
 from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
+from sightline.storage.files import private_opener
 from sightline.storage.ingest import collection_settings, failed_files, pipeline
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
@@ -183,7 +184,7 @@ def _open_report(path: Path | None) -> IO[str]:
     if path is None:
         return io.StringIO()
     try:
-        return path.open("w", encoding="utf-8")
+        return open(path, "w", encoding="utf-8", opener=private_opener)
     except OSError as error:
         raise ConfigurationError(f"--failures: {shown(str(path))}: {error.strerror}") from error
 

@@ -172,7 +172,7 @@ class TranscriptionClient:
 
 def _wav(samples: NDArray[np.int16]) -> bytes:
     file = io.BytesIO()
-    with wave.open(file, "wb") as out:
+    with wave.Wave_write(file) as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(SPEECH_RATE)

@@ -48,9 +48,10 @@ def test_16_bit_gray_keeps_its_shades_and_transparency_becomes_white() -> None:
     assert decode_upright(encoded(clear, "PNG"), max_pixels=10).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_incomplete_or_too_large_images_are_rejected() -> None:
+def test_empty_or_too_large_images_are_rejected_and_cut_ones_are_read() -> None:
     whole = encoded(picture(3, (64, 64)), "PNG")
-    for data in (b"", b"GIF89a", whole[: len(whole) // 2]):
+    assert decode_upright(whole[: len(whole) // 2], max_pixels=10**6).size == (64, 64)
+    for data in (b"", b"GIF89a", whole[:20]):
         with pytest.raises(MediaError):
             decode_upright(data, max_pixels=10**6)
     with pytest.raises(MediaError, match=r"64 x 64 = 4,096 pixels; the limit is 4,000"):

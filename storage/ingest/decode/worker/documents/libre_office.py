@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sightline.storage.errors import MediaError
+from sightline.storage.files import write_private
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.formats import FileFormat
@@ -101,7 +102,7 @@ def convert(
     _remove_abandoned()
     with tempfile.TemporaryDirectory(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-") as name:
         folder = Path(name)
-        (folder / f"document{suffix}").write_bytes(data)
+        write_private(folder / f"document{suffix}", data)
         _write_profile(folder / "profile" / "user")
         command = [
             str(program),
@@ -180,9 +181,10 @@ def _write_profile(folder: Path) -> None:
         for name, value in values.items()
     )
     folder.mkdir(parents=True)
-    (folder / "registrymodifications.xcu").write_text(
+    write_private(
+        folder / "registrymodifications.xcu",
         '<?xml version="1.0" encoding="UTF-8"?><oor:items '
         'xmlns:oor="http://openoffice.org/2001/registry" '
         'xmlns:xs="http://www.w3.org/2001/XMLSchema" '
-        f'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">{items}</oor:items>'
+        f'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">{items}</oor:items>',
     )

@@ -24,6 +24,7 @@ from sightline.storage.ingest.decode.worker.pdf.page_notes import (
 from sightline.storage.ingest.decode.worker.pdf.page_objects import PageObjects, read_objects
 from sightline.storage.ingest.decode.worker.pdf.page_text import TextLine, lines_of
 from sightline.storage.ingest.decode.worker.pdf.visibility import InkMap
+from sightline.storage.unicode_forms import normalize_form
 
 MIN_CHARS = 8
 """A page number alone is not a text layer."""
@@ -127,7 +128,7 @@ def is_readable_script(text: str) -> bool:
 
 
 def _grams(text: str) -> Counter[str]:
-    compact = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text)).casefold()
+    compact = re.sub(r"[\W_]+", "", normalize_form("NFKC", text)).casefold()
     return Counter(compact[at : at + _GRAM] for at in range(max(1, len(compact) - _GRAM + 1)))
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from sightline.storage.ingest.decode.worker.pdf.characters import Character, Direction
 from sightline.storage.types import Box
+from sightline.storage.unicode_forms import normalize_form
 
 # All in font sizes.
 _WORD_GAP = 0.1  # as in poppler
@@ -264,7 +265,7 @@ def _with_accents(line: list[Glyph]) -> list[Glyph]:
         for near in (at + 1, at - 1):
             letter = kept[near] if 0 <= near < len(line) else None
             if letter is not None and letter.x0 <= middle <= letter.x1:
-                text = unicodedata.normalize("NFC", letter.text + accent)
+                text = normalize_form("NFC", letter.text + accent)
                 if len(text) == 1:
                     kept[near], kept[at] = letter._replace(text=text), None
                     break

@@ -33,7 +33,7 @@ def test_supported_formats_are_decoded(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "code"), [("EPS", "unsupported"), ("PDF", "not_an_image"), ("SGI", "not_an_image")]
+    ("form", "code"), [("EPS", "unsupported"), ("PDF", "not_an_image"), ("SGI", "unsupported")]
 )
 def test_unsupported_formats_are_refused_even_if_pillow_supports_them(form: str, code: str) -> None:
     with pytest.raises(MediaError) as caught:
