@@ -9,6 +9,7 @@ import pytest
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.dispatch import run_request
+from sightline.storage.ingest.decode.worker.documents.libre_office import CONVERTED, WITH_PAGES
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.formats import (
     FORMATS,
@@ -145,3 +146,7 @@ def test_files_with_the_wrong_suffix_are_read(tmp_path: Path) -> None:
         ("video", "video/mp4"),
         ("image", "image/png"),
     ]
+
+
+def test_formats_that_libre_office_reads_are_in_the_table() -> None:
+    assert {each.name for each in FORMATS} >= CONVERTED.keys() | WITH_PAGES

@@ -31,10 +31,11 @@ CONVERTED = {
     "Rich Text Format": ("docx", "application/rtf"),
 }
 """What old formats are converted to, and their MIME types."""
-_WITH_PAGES = {
+WITH_PAGES = {
     *("Word", "PowerPoint", "OpenDocument text", "OpenDocument presentation"),
     *("Word 97-2003", "PowerPoint 97-2003", "Rich Text Format"),
 }
+"""Formats whose pages are shown."""
 _FIRST_PAGE = 100_000  # the ordinal of a page image; those of pictures in the document are smaller
 _CONVERT_SECONDS = 120.0
 _PROGRAMS = ("soffice", "libreoffice")
@@ -76,7 +77,7 @@ def page_image_parts(
     data: bytes, known: FileFormat, request: messages.DecodeRequest, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
     """Yield the pages of a document as they are printed; without them, a warning."""
-    if known.name not in _WITH_PAGES or request.metadata_only:
+    if known.name not in WITH_PAGES or request.metadata_only:
         return
     from sightline.storage.ingest.decode.worker.pdf.pages import page_images
 

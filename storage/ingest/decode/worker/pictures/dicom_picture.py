@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,7 @@ class DicomFile:
             return found
         texts = ((name, self._text(name)) for name in _PATIENT)
         description = "\n".join(f"{name}: {text}" for name, text in texts if text)
-        return EmbeddedMetadata(
-            keywords=keywords,
-            camera=camera or None,
-            description=description or None,
-            times=tuple(self._times()),
-        )
+        return replace(found, description=description or None, times=tuple(self._times()))
 
     def _times(self) -> Iterator[TimeTag]:
         for kind in ("Acquisition", "Content", "Study"):
