@@ -23,7 +23,7 @@ _COMMANDS = {
         "demo.demo_command",
         "serve demo images and call every tool (built-in models, no download)",
     ),
-    "ingest": ("ingest", "add images, documents and text files to a collection"),
+    "ingest": ("ingest", "add images, documents, video, sound and text to a collection"),
     "failures": ("ingest", "list the files that failed and the pages that could not be read"),
     "serve": ("serve", "run the MCP server over stdio, or with --http over streamable HTTP"),
     "connect": (

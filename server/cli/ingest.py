@@ -32,8 +32,8 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="folder, file, pattern such as 'images/*.jpg', .zip or .tar archive, or https:// URL "
-        "of a host in SIGHTLINE_URLS__ALLOWED_HOSTS",
+        help="folder, file, pattern such as 'images/*.jpg', archive, e-mail, or https:// URL of a "
+        "host in SIGHTLINE_URLS__ALLOWED_HOSTS",
     )
     parser.add_argument("--collection", help="created if missing (SIGHTLINE_DEFAULT_COLLECTION)")
     parser.add_argument(

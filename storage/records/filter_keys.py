@@ -26,7 +26,9 @@ BUILT_IN_KEYS: Mapping[str, BuiltInKey] = {
     "captured_at.month": BuiltInKey("text", "local month of capture, such as '2024-05'"),
     "captured_at.year": BuiltInKey("number", "local year of capture, such as 2024"),
     "time_of_day": BuiltInKey("time", "local time of capture, such as '17:00'"),
-    "kind": BuiltInKey("text", "image, page or frame; of text: caption, chunk, ocr and so on"),
+    "kind": BuiltInKey(
+        "text", "image, page, frame or audio; of text: caption, chunk, ocr and so on"
+    ),
     "source": BuiltInKey("text", "name of the file as given at ingest, with folders"),
     "file_name": BuiltInKey("text", "name of the file without folders"),
     "page": BuiltInKey("number", "page of a document, from 1"),
@@ -38,7 +40,7 @@ BUILT_IN_KEYS: Mapping[str, BuiltInKey] = {
     "mime_type": BuiltInKey("text", "type of the file, such as 'image/jpeg'"),
     "collection": BuiltInKey("text", "name of the collection"),
     "asset": BuiltInKey("text", "id of the image"),
-    "asset_kind": BuiltInKey("text", "image, page or frame, of a text", of_passages=True),
+    "asset_kind": BuiltInKey("text", "image, page, frame or audio, of a text", of_passages=True),
     "text": BuiltInKey("text", "the text itself", of_passages=True),
     "language": BuiltInKey("text", "language of the text: en, zh or other", of_passages=True),
     "confidence": BuiltInKey("number", "confidence of OCR, 0 to 1", of_passages=True),
