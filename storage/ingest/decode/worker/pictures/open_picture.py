@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ _NCLX = b"colrnclx"
 _CICP = b"cICP"
 _DNG_VERSION = 50706
 _SEARCHED_BYTES = 64 << 10
+_NUMBER = re.compile(r"\d+")  # of pixels, in an error of Pillow
 
 
 def open_image(data: bytes, max_pixels: int, name: str = "") -> Image.Image:
@@ -34,7 +36,7 @@ def open_image(data: bytes, max_pixels: int, name: str = "") -> Image.Image:
         try:
             image = _open(data, known, max_pixels)
         except Image.DecompressionBombError as error:
-            raise _too_large(max_pixels) from error
+            raise _too_large(error, max_pixels) from error
     check_size(image.size, max_pixels)
     return image
 
@@ -60,8 +62,10 @@ def truncated_allowed() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _too_large(max_pixels: int) -> MediaError:
-    return MediaError("too_many_pixels", f"has far more pixels than the limit of {max_pixels:,}")
+def _too_large(error: Image.DecompressionBombError, max_pixels: int) -> MediaError:
+    found = _NUMBER.search(str(error))
+    pixels = f"{int(found[0]):,}" if found else "far more"
+    return MediaError("too_many_pixels", f"has {pixels} pixels; the limit is {max_pixels:,}")
 
 
 def _open(data: bytes, known: FileFormat, max_pixels: int) -> Image.Image:
