@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,7 +193,7 @@ def _failure_lines(summary: IngestSummary) -> Iterator[str]:
         advice = failed_files.ADVICE.get(code, "")
         for name, reason in noted.examples:
             line = {"name": name, "code": code, "reason": reason, "advice": advice}
-            yield json.dumps(line, ensure_ascii=False) + "\n"
+            yield terminal.visible_json(line) + "\n"
 
 
 async def ingest(

@@ -28,10 +28,14 @@ def write_lines(*lines: str, error: bool = False) -> None:
 
 def write_json(value: object) -> None:
     """Write a value as JSON to stdout; a program reads exactly the same value."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    _write(visible_json(value, indent=2) + "\n", error=False)
+
+
+def visible_json(value: object, indent: int | None = None) -> str:
+    """Return a value as JSON in which every hidden character is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     # JSON escapes only ASCII control characters. Line breaks in the text are those of the format.
-    escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
-    _write("".join(escaped) + "\n", error=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -99,11 +99,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_all_commands_print_strangers_text_without_controls(
-    run: Callable[..., tuple[int, str, str]], folder: Path
+    run: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path
 ) -> None:
-    code, out, err = run("ingest", folder, "--collection", "album", "--quiet")
+    report = tmp_path / "failures.jsonl"
+    code, out, err = run("ingest", folder, "--collection", "album", "--quiet", "--failures", report)
     assert code == 0, err
     assert_harmless(out + err)
+    written = report.read_text(encoding="utf-8")
+    assert_harmless(written)
+    assert any(
+        HOSTILE.split("\x1b")[0] in json.loads(each)["name"] for each in written.splitlines()
+    )
     assert r"\x1b]52;c;" in out  # the name of the broken file, visibly
     code, out, err = run("ingest", folder, "--collection", "album", "--json")
     assert_harmless(out + err)
