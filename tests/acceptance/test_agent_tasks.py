@@ -207,7 +207,6 @@ async def test_task_14_the_wifi_password_which_is_nowhere(start: Start) -> None:
         assert says_not_found(found)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 16: the values of form fields are not read")
 async def test_task_15_a_value_in_a_filled_in_form(start: Start) -> None:
     async with start(max_calls=1, max_tokens=100) as agent:
         read = await agent.call("read_text", source=material.FORM)
