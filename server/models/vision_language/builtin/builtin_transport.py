@@ -69,6 +69,19 @@ class BuiltinTransport(httpx.AsyncBaseTransport):
             if not self._loading.cancelled() and self._loading.exception() is None:
                 await asyncio.to_thread(self._loading.result().close)
 
+    async def _engine(self) -> GenerationEngine:
+        """Return the model; a load that failed is tried again by the next request."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+        loading = self._loading
+        try:
+            # The first request may be cancelled; others wait for the model as well.
+            return await asyncio.shield(loading)
+        except Exception:
+            if self._loading is loading:
+                self._loading = None
+            raise
+
     async def _answer(self, body: bytes) -> dict[str, object]:
         if len(body) > self._limits.max_body_bytes:
             message = f"the body may have {self._limits.max_body_bytes:,} bytes"
@@ -78,10 +91,7 @@ class BuiltinTransport(httpx.AsyncBaseTransport):
             available = choices([self._name])
             message = f"The model {shown(chat.model)} does not exist. Available: {available}."
             raise RequestError(message, "model", "model_not_found", HTTPStatus.NOT_FOUND)
-        if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
-        # The first request may be cancelled; others wait for the model as well.
-        engine = await asyncio.shield(self._loading)
+        engine = await self._engine()
         # Decoding images would block other requests.
         conversation = await asyncio.to_thread(
             parse_conversation, chat, engine.special_tokens, self._limits

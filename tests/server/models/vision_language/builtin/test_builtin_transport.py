@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import math
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -310,6 +311,19 @@ async def test_a_cancelled_first_request_does_not_stop_the_loading(
     await asyncio.sleep(0)
     first.cancel()
     assert (await ask(client, max_tokens=1))["usage"]
+
+
+async def test_a_model_that_could_not_be_loaded_is_tried_again(
+    llava_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(llava_folder, tmp_path / NAME))
+    graph = (folder / "decoder.onnx").read_bytes()
+    (folder / "decoder.onnx").write_bytes(b"no graph")
+    async with open_client(folder) as client:
+        with pytest.raises(ConfigurationError, match=r"decoder\.onnx' cannot be loaded"):
+            await ask(client, max_tokens=1)
+        (folder / "decoder.onnx").write_bytes(graph)
+        assert (await ask(client, max_tokens=1))["usage"]
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
