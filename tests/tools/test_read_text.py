@@ -351,7 +351,10 @@ async def test_the_collection_decides_between_equal_names(
         ({"source": "zzz"}, ["Unknown source 'zzz'", "'library/"]),
         ({"source": "a\x00b"}, ["Unknown source"]),
         ({"source": "tale.md", "collection": "zzz"}, ["Unknown collection 'zzz'", "'library'"]),
-        ({"source": "broken.pdf"}, ["'library/broken.pdf' was not ingested: it is not a valid"]),
+        (
+            {"source": "broken.pdf"},
+            ["'library/broken.pdf' was not ingested: it is cut off or damaged"],
+        ),
         ({"asset": "zzzzzzzzzzzz"}, ["Unknown asset 'zzzzzzzzzzzz'"]),
         ({"source": "gate.srt", "pages": "2"}, ["'library/gate.srt' has no pages"]),
         ({"source": "manual.pdf", "pages": "11-12"}, ["pages is '11-12'", "has 10 pages"]),
