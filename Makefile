@@ -15,19 +15,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(BASE)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
-# Whole files side by side, each worker with a database of its own. On two cores: tests wait for
-# processes a third of their time.
-WORKERS ?= 3
-
+# Whole files side by side, each worker with a database of its own.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 # The suite with a coverage report; one process, because subprocesses are not measured.
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
 		--cov=sightline --cov-report=term:skip-covered --cov-report=html:build/coverage $(ARGS)
 
 # The whole of the fuzzing; `make test` runs a small part of it.

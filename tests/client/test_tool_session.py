@@ -211,7 +211,7 @@ def test_a_call_has_a_time_limit(settings: Settings) -> None:
     counter = Counter()
     with (
         serving(settings, counter) as (url, _),
-        Sightline(url, timeout_seconds=0.5) as sightline,
+        Sightline(url, timeout_seconds=2) as sightline,
         pytest.raises(SightlineError, match=r"(?i)timed out"),
     ):
         sightline.call("read")

@@ -64,7 +64,14 @@ def found_tokens(prompts: Sequence[str]) -> Iterator[str]:
         yield from (token for token in (*SPECIAL_TOKENS, *ROLE_NAMES) if token in text)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("some-model", marks=pytest.mark.slow),
+        "builtin-llava",
+        pytest.param("qwen3-vl", marks=pytest.mark.slow),
+    ],
+)
 async def test_the_tools_send_no_special_token_of_a_file_or_a_caller(
     database_dsn: str, tmp_path: Path, model: str
 ) -> None:

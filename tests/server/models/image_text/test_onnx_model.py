@@ -109,6 +109,7 @@ def test_an_exported_folder_gives_the_vectors_of_open_clip(
     assert_equal_vectors(random_folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_text_tower_that_reads_the_padding_gets_it(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "random", {"pool_type": "last", "no_causal_mask": True})
     assert_equal_vectors(folder, tmp_path)
