@@ -193,12 +193,23 @@ async def _shared_spots(
     ids = [*dict.fromkeys(each.id for pair in pairs for each in pair[:2])]
     local = await local_hashes(connection, ids)
 
+    none = unpack_spots(None)
+    places: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        places.setdefault(pair.one.id, []).append(place)
+
     def count() -> list[tuple[int, int]]:
-        counts = []
-        for pair in pairs:
-            own, other = (local.get(each.id, unpack_spots(None)) for each in pair[:2])
-            (matches,) = count_matches(own, [turn_spots(other, pair.orientation)]).tolist()
-            counts.append((matches, min(len(own), len(other))))
+        counts = [(0, 0)] * len(pairs)
+        for id_, own_places in places.items():  # one call for all others of a picture
+            own = local.get(id_, none)
+            others = [
+                turn_spots(local.get(pairs[place].other.id, none), pairs[place].orientation)
+                for place in own_places
+            ]
+            for place, other, matches in zip(
+                own_places, others, count_matches(own, others).tolist(), strict=True
+            ):
+                counts[place] = matches, min(len(own), len(other))
         return counts
 
     return await asyncio.to_thread(count)
