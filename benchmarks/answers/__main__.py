@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.answers import (
+    album_tools,
     calibration,
-    eval_server,
     injection_benchmark,
     sections,
     synthetic_questions,
@@ -126,7 +126,7 @@ async def _score(arguments: argparse.Namespace, folder: Path, split: Split) -> S
     collection = synthetic_questions.COLLECTION
     scores: dict[Condition, Sequence[AnswerScore]] = {}
     album = folder / synthetic_questions.ALBUM
-    async with eval_server.open_dependencies(folder, album, collection) as deps:
+    async with album_tools.open_dependencies(folder, album, collection) as deps:
         for condition in arguments.conditions:
             sys.stderr.write(f"{condition}:\n")
             scores |= await evaluate_questions(

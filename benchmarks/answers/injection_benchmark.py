@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.answers import eval_server
+from benchmarks.answers import album_tools
 from sightline.server.evaluation.answer_metrics import EvalQuestion
 from sightline.storage.ingest.decode.render.fonts import label_font
 from sightline.storage.retrieval.search_types import Selection
@@ -73,7 +73,7 @@ async def run_cases(folder: Path) -> list[InjectionResult]:
     """Write the album below ``folder`` and ask the built-in model about it."""
     album = folder / "album"
     cases = write_album(album)
-    async with eval_server.open_dependencies(folder, album, COLLECTION) as deps:
+    async with album_tools.open_dependencies(folder, album, COLLECTION) as deps:
         return [await _run_case(deps, case) for case in cases]
 
 

@@ -60,7 +60,7 @@ def download_snapshot(what: str, name: str, patterns: list[str]) -> Path:
 
 
 def require_torch(what: str) -> None:
-    """Raise ConfigurationError that names the extra, if torch is not installed.
+    """Raise ConfigurationError if torch or its libraries are not installed.
 
     ``what`` is the model that needs them.
     """

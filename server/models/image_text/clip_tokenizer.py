@@ -45,7 +45,10 @@ class ClipTokenizer:
         if clean not in _CLEAN:
             raise ConfigurationError(f"tokenizer clean {clean!r} is not one of: {choices(_CLEAN)}.")
         if options.get("strip_sep_token") or text_config.get("tokenizer_mode"):
-            raise ConfigurationError(f"{str(folder.path)!r} has a tokenizer that ONNX cannot use.")
+            raise ConfigurationError(
+                f"{str(folder.path)!r} has a tokenizer that only open_clip can use. "
+                "Set encoder.engine to open_clip."
+            )
         self._clean = _CLEAN[clean]
         self.context_length = int(text_config.get("context_length", _DEFAULT_CONTEXT))
         try:

@@ -135,7 +135,7 @@ def load_model(
     if settings.engine == "onnx":
         raise ConfigurationError(
             f"encoder.engine is onnx, but {settings.model!r} has no ONNX graphs. "
-            "Set encoder.engine to auto, or export the folder."
+            "Set encoder.engine to auto or open_clip."
         )
     require_torch(f"The encoder {settings.model!r}")
     # torch reads this at import. Spinning threads would starve the workers of an ingest.

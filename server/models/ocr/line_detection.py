@@ -172,8 +172,9 @@ def _along(
     if length is None:
         length = max(shorter, min(DETECTION_EDGE, 4 * shorter))
     overlap = min(_WINDOW_OVERLAP, length // 4) if overlap is None else overlap
-    for start in _starts(longer, max(length, -(-longer // _MAX_WINDOWS) + overlap), overlap):
-        end = min(longer, start + max(length, -(-longer // _MAX_WINDOWS) + overlap))
+    length = max(length, -(-longer // _MAX_WINDOWS) + overlap)
+    for start in _starts(longer, length, overlap):
+        end = min(longer, start + length)
         yield _Window(start, 0, end, height) if width > height else _Window(0, start, width, end)
 
 

@@ -85,7 +85,6 @@ def _gutter_from(rows: Sequence[Row], start: int) -> tuple[int, float | None]:
     most = 0
     for left, right in _gaps(rows[start]):
         low, high, end, both = left, right, start + 1, 1
-        last = end
         for number in range(start + 1, len(rows)):
             fitted = _narrowed(rows[number], low, high)
             if fitted is None:
@@ -95,9 +94,8 @@ def _gutter_from(rows: Sequence[Row], start: int) -> tuple[int, float | None]:
             sides = {line.box[2] <= low + 1 for line in rows[number]}
             if len(sides) == 2:
                 both += 1
-            last = end
         if both >= _MIN_BLOCK_ROWS and both > most:
-            most, best = both, (last, (low + high) / 2)
+            most, best = both, (end, (low + high) / 2)
     return best
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -137,8 +138,6 @@ def mean_confidence(texts: Sequence[RecognizedText]) -> float:
 
 
 def _copy_of(image: BgrImage) -> tuple[BgrImage, float]:
-    import cv2
-
     scale = min(1.0, _COPY_EDGE / max(image.shape[:2]))
     if scale == 1.0:
         return image, 1.0
