@@ -75,6 +75,46 @@ class FamiliarityMeasure(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """A place that a phrase names.
+
+    ``score`` is 0 to 1: the probability that the box is right, if the detector is calibrated.
+    """
+
+    phrase: str
+    box: Box
+    score: float
+
+
+class Detector(Protocol):
+    """Finds the objects that phrases name: an open-vocabulary detector."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the model; it is stored with its boxes."""
+        ...
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Pixels]:
+        """Return a picklable, torch-free function: image to uint8 (height, width, 3).
+
+        It runs in worker processes. It applies the EXIF rotation, flattens alpha and resizes.
+        """
+        ...
+
+    async def detect(
+        self, images: Sequence[Pixels], phrases: Sequence[str]
+    ) -> list[list[Detection]]:
+        """Return the detections of each preprocessed image, best first.
+
+        Each phrase is looked for independently of the others, and may have several boxes or none.
+        Detections with a score below the configured threshold are left out. Raises
+        ModelUnavailableError while loading, ModelOverloadedError if the queue is full.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class OcrLine:
     """A recognized line of text.
 

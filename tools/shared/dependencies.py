@@ -19,7 +19,13 @@ from sightline.storage.db.queries import Connection
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_capacity import IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
-from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder, Transcriber
+from sightline.storage.interfaces import (
+    Detector,
+    ImageEncoder,
+    OcrEngine,
+    TextEncoder,
+    Transcriber,
+)
 from sightline.storage.retrieval.search_types import (
     ImageRequest,
     ImageResults,
@@ -66,6 +72,8 @@ class Dependencies:
     ocr_engine: OcrEngine | None = None
     #: None leaves speech out.
     transcriber: Transcriber | None = None
+    #: Finds objects by phrases; None if detection is off.
+    detector: Provider[Detector] | None = None
     #: Shared by all ingests of the server; None gives each its own.
     ingest_capacity: IngestCapacity | None = None
     #: None without a vision-language model.
