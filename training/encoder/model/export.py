@@ -14,9 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from sightline.server.models.export.clip_graphs import export_graphs
 from sightline.training.encoder.data import tokenizer as tokenizers
 from sightline.training.encoder.data.album import write_atomically
-from sightline.training.encoder.model.onnx_graphs import export_graphs
 from sightline.training.encoder.recipe import model_config, preprocess_config
 
 CONFIG: Final = "open_clip_config.json"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
-from sightline.training.onnx_graphs import StoredTensor, stored_tensors, write_graph
+from sightline.server.models.export.graph_writer import StoredTensor, stored_tensors, write_graph
 
 VISION_GRAPH: Final = "vision_encoder.onnx"
 DECODER_GRAPH: Final = "decoder.onnx"

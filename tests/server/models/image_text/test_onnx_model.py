@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sightline.server.config.settings import EncoderSettings
+from sightline.server.models.export.clip_graphs import export_graphs
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.image_text_encoder import (
     BUILTIN_FOLDER,
@@ -25,7 +26,6 @@ from sightline.server.models.image_text.image_text_encoder import (
 from sightline.server.models.image_text.onnx_model import OnnxModel
 from sightline.server.models.image_text.open_clip_model import OpenClipModel
 from sightline.storage.errors import ConfigurationError, UnknownNameError
-from sightline.training.encoder.model.onnx_graphs import export_graphs
 
 TEXTS = [
     "a red van beside a white bicycle",

@@ -10,7 +10,7 @@ import torch
 from open_clip.transformer import TextTransformer
 from torch import nn
 
-from sightline.training.onnx_graphs import stored_tensors, write_graph
+from sightline.server.models.export.graph_writer import stored_tensors, write_graph
 
 IMAGE_GRAPH: Final = "vision_model.onnx"
 TEXT_GRAPH: Final = "text_model.onnx"

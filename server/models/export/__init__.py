@@ -1,0 +1,1 @@
+"""Exports models to ONNX. Empty: its modules import torch."""
