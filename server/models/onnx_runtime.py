@@ -20,6 +20,8 @@ _PROVIDERS = {
 }
 _AUTOMATIC = ("cuda", "directml")
 _ERRORS_ONLY = 3
+# Version 1.31 ends the process with SIGSEGV in it, at a transposed product in half precision.
+_CONVOLUTION_LAYOUT = "NchwcTransformer"
 
 
 def has_device(device: str) -> bool:
@@ -28,11 +30,14 @@ def has_device(device: str) -> bool:
     return name in ("auto", "cpu") or _PROVIDERS.get(name) in _available()
 
 
-def open_session(path: Path, *, device: str, threads: int) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, *, device: str, threads: int, is_convolutional: bool = False
+) -> onnxruntime.InferenceSession:
     """Load a graph and its weights.
 
     ``device`` ``auto`` is CUDA or DirectML if the installed ONNX Runtime has it, else the CPU. With
-    ``threads`` 0 all cores of this process are used. Raises UnknownNameError for a device without
+    ``threads`` 0 all cores of this process are used. ``is_convolutional`` makes convolutions of
+    float32 graphs faster, and crashes on others. Raises UnknownNameError for a device without
     provider, and ConfigurationError for a file that cannot be loaded.
     """
     options = onnxruntime.SessionOptions()
@@ -40,8 +45,11 @@ def open_session(path: Path, *, device: str, threads: int) -> onnxruntime.Infere
     options.intra_op_num_threads = threads or available_cores()
     # Spinning threads would starve the workers of an ingest.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    skipped = [] if is_convolutional else [_CONVOLUTION_LAYOUT]
     try:
-        return onnxruntime.InferenceSession(path, options, providers=_providers(device))
+        return onnxruntime.InferenceSession(
+            path, options, providers=_providers(device), disabled_optimizers=skipped
+        )
     except UnknownNameError:
         raise
     except Exception as error:
