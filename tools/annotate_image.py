@@ -9,7 +9,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError, ModelUnavailableError
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
 from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.records import assets
 from sightline.storage.records.assets import Asset, AssetTextLine

@@ -11,7 +11,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.records.assets import Asset

@@ -13,7 +13,7 @@ from sightline.storage.errors import (
     SightlineError,
     shown,
 )
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets, collections
 from sightline.storage.records.assets import Asset

@@ -9,7 +9,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.storage.ingest.decode.render.view import widen_crop
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets

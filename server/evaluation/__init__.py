@@ -1,4 +1,4 @@
 """Evaluate retrieval and answers on a run file (`sightline eval`).
 
-Empty, because `evaluators` imports ir_measures and the search, which the CLI loads only on use.
+Empty, because `evaluators` imports the search, which the CLI loads only on use.
 """

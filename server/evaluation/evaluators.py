@@ -11,6 +11,7 @@ from sightline.server.evaluation.answer_metrics import EvalQuestion
 from sightline.server.evaluation.answer_sections import answer_section, answers_to_json
 from sightline.server.evaluation.report_model import EvalReport, ReportSection
 from sightline.server.evaluation.retrieval_evaluation import run_queries
+from sightline.server.evaluation.retrieval_results import require_ir_measures
 from sightline.server.evaluation.retrieval_sections import retrieval_section
 from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
 from sightline.storage.records import collections
@@ -53,9 +54,12 @@ async def evaluate(
     """Evaluate all lines; return the report and all results as JSON.
 
     Lines that name no collection search ``collection`` (``None``: all). ``judge`` rates answers.
-    Raises InvalidArgumentError, naming the line, for a wrong line.
+    Raises InvalidArgumentError, naming the line, for a wrong line, and ConfigurationError without
+    ir-measures.
     """
     groups = group_by_field(lines)
+    if RETRIEVAL_FIELD in groups:
+        require_ir_measures()
     facts = await _facts(deps, lines, collection)
     if judge is not None and ANSWER_FIELD in groups:
         facts["judge"] = judge.model

@@ -6,22 +6,25 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import util
 from itertools import combinations
 from typing import Any
 
-import ir_measures
 import numpy as np
-from ir_measures import RR, R, nDCG
 from numpy.typing import NDArray
 
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean
 from sightline.server.evaluation.eval_queries import Grades, RunQuery, SearchTask
+from sightline.storage.errors import ConfigurationError
 
 Values = NDArray[np.float64]
 
-METRICS = {"nDCG@10": nDCG @ 10, "R@1": R @ 1, "R@5": R @ 5, "R@10": R @ 10, "MRR": RR}
-"""By name in reports. nDCG (Järvelin and Kekäläinen 2002) uses the grades as gains; the others
-count grades of 1 and above as relevant. MRR uses the whole ranking."""
+METRICS = {"nDCG@10": "nDCG@10", "R@1": "R@1", "R@5": "R@5", "R@10": "R@10", "MRR": "RR"}
+"""Measures of ir-measures, by name in reports.
+
+nDCG (Järvelin and Kekäläinen 2002) uses the grades as gains; the others count grades of 1 and above
+as relevant. MRR uses the whole ranking.
+"""
 
 MAIN_METRIC = "nDCG@10"
 
@@ -39,11 +42,14 @@ def compute_metrics(
     """Return each metric per query, shape (len(grades),) in the order of ``grades``.
 
     Both arguments are by query id; a query without a ranking scores 0. ``grades`` (0 and above)
-    are by key.
+    are by key. Raises ConfigurationError if ir-measures is not installed.
     """
+    require_ir_measures()
+    import ir_measures
+
     index = {id_: position for position, id_ in enumerate(grades)}
     values = {name: np.zeros(len(grades)) for name in METRICS}
-    names = {measure: name for name, measure in METRICS.items()}
+    names = {ir_measures.parse_measure(text): name for name, text in METRICS.items()}
     run = {
         id_: {key: float(-rank) for rank, key in enumerate(rankings.get(id_, ()))} for id_ in grades
     }
@@ -51,6 +57,14 @@ def compute_metrics(
     for metric in ir_measures.iter_calc(list(names), qrels, run):
         values[names[metric.measure]][index[metric.query_id]] = metric.value
     return values
+
+
+def require_ir_measures() -> None:
+    """Raise ConfigurationError if ir-measures is not installed."""
+    if util.find_spec("ir_measures") is None:
+        raise ConfigurationError(
+            "Metrics of retrieval need ir-measures. Run: pip install 'sightline[eval]'"
+        )
 
 
 def rank_biased_overlap(one: Sequence[str], other: Sequence[str]) -> float:

@@ -13,7 +13,7 @@ from mcp.types import BlobResourceContents
 from PIL import ImageChops
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.tools.shared.overlay_uri import MAX_OVERLAYS, overlay_code, overlay_uri
 from tests.support.corpus import Corpus
 from tests.support.results import json_of

@@ -15,7 +15,7 @@ from sightline.storage.ingest.decode.image_decoder import (
     DocumentPage,
     ImageDecoder,
 )
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
 from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.storage.records.source_text import fetch_document

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.ingest.decode.render.drawing import LABEL_CHARS, BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import LABEL_CHARS, BoxOverlay, Style
 from sightline.tools.shared.images import parse_box
 from sightline.tools.shared.tool_results import ASSET_URI
 

@@ -35,7 +35,7 @@ from sightline.storage.errors import (
     choices,
     shown,
 )
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
 from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets

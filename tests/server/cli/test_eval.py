@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,17 @@ def test_a_run_file_is_evaluated_with_the_searches_of_the_tools(
 def test_a_missing_run_file_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "no-such.jsonl"]) == 2
     assert "Cannot read no-such.jsonl: No such file" in capsys.readouterr().err
+
+
+def test_without_ir_measures_the_extra_is_named_before_the_search(
+    server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
+    run_file = tmp_path / "run.jsonl"
+    run_file.write_text('{"query": "a van", "relevant": ["van.jpg"]}')
+    assert main(["eval", str(run_file), "--quiet", "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'sightline[eval]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -135,13 +135,33 @@ def place_labels(
     top = np.where(top < 0, corners[:, 1], top)
     start = np.stack([corners[:, 0], top], axis=1)
     boxes = _moved_inside(np.concatenate([start, start + sizes], axis=1), image_size)
-    if spread and len(boxes) > 1:
-        # Imported here: supervision imports OpenCV and matplotlib.
-        from supervision.detection.utils import boxes as spreading
+    return _spread(boxes, image_size) if spread else boxes
 
-        moved = np.asarray(spreading.spread_out_boxes(boxes), np.float32)
-        boxes = _moved_inside(moved, image_size)
-    return boxes
+
+def _spread(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDArray[np.float32]:
+    """Move labels (n, 4) that would hide one before them to the nearest free place.
+
+    Such a place is beside, above or below labels before it. A label without one is not moved.
+    """
+    placed = boxes.copy()
+    for number in range(1, len(boxes)):
+        before, start = placed[:number], boxes[number, :2]
+        size = boxes[number, 2:] - start
+        x, y = (
+            np.concatenate(
+                [start[axis : axis + 1], before[:, axis] - size[axis], before[:, 2 + axis]]
+            )
+            for axis in (0, 1)
+        )
+        starts = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        starts = starts[(starts >= 0).all(axis=1) & (starts + size < image_size).all(axis=1)]
+        starts = starts[np.square(starts - start).sum(axis=1).argsort(kind="stable")]
+        is_apart = (starts[:, None] >= before[:, 2:]) | (starts[:, None] + size <= before[:, :2])
+        is_free = is_apart.any(axis=2).all(axis=1)
+        if is_free.any():
+            x0, y0 = starts[is_free.argmax()]
+            placed[number] = (x0, y0, x0 + size[0], y0 + size[1])
+    return placed
 
 
 def _moved_inside(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style, draw
+from sightline.storage.ingest.decode.render.drawing import draw
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
 from sightline.storage.ingest.decode.worker.pictures.open_picture import (
     open_image,
     truncated_allowed,

@@ -20,7 +20,7 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import ConfigurationError, MediaError, ModelOverloadedError
 from sightline.storage.ingest.decode import worker_pool
 from sightline.storage.ingest.decode.image_decoder import DocumentPage, ImageDecoder
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
 from tests.support.dicom_files import dicom
 from tests.support.media import pdf

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageFont
-from supervision.detection.utils import boxes as spreading
 
-from sightline.storage.ingest.decode.render.drawing import PALETTE, BoxOverlay, draw
+from sightline.storage.ingest.decode.render.drawing import PALETTE, draw
 from sightline.storage.ingest.decode.render.fonts import label_font
 from sightline.storage.ingest.decode.render.labels import label_writer, place_labels, text_runs
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -20,16 +20,6 @@ def changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int
     box = ImageChops.difference(before, after).getbbox()
     assert box is not None
     return box
-
-
-def grid(count: int) -> list[BoxOverlay]:
-    """Return boxes beside and below each other."""
-    side = int(np.ceil(np.sqrt(count)))
-    cells = [(n % side / side, n // side / side) for n in range(count)]
-    return [
-        BoxOverlay((x, y, x + 0.9 / side, y + 0.9 / side), f"part {n}")
-        for n, (x, y) in enumerate(cells)
-    ]
 
 
 def test_a_box_is_drawn_around_its_content_in_the_color_of_its_label() -> None:
@@ -50,7 +40,7 @@ def test_a_label_has_the_color_of_its_box() -> None:
             BoxOverlay((0.5, 0.6, 0.9, 0.9), "dog"),
         ]
         drawn = draw(blank, overlays)
-        x, y = (39, 50) if label == "cat" else (199, 170)
+        x, y = (38, 50) if label == "cat" else (198, 170)
         assert drawn.getpixel((x, y)) == rgb(PALETTE[number])
 
 
@@ -119,20 +109,48 @@ def test_chinese_letters_are_in_the_font_of_labels() -> None:
     assert changed(van, missing)
 
 
-@pytest.mark.parametrize(("count", "spread"), [(50, 1), (51, 0), (210, 0)])
-def test_only_few_labels_are_moved_apart_which_is_quadratic(
-    monkeypatch: pytest.MonkeyPatch, count: int, spread: int
-) -> None:
-    calls: list[int] = []
-    original = spreading.spread_out_boxes
+@pytest.mark.parametrize(("count", "is_spread"), [(50, True), (51, False), (210, False)])
+def test_only_few_labels_are_moved_apart_which_is_quadratic(count: int, is_spread: bool) -> None:
+    blank = Image.new("RGB", (800, 800))
+    boxes = [BoxOverlay((0.4, 0.4, 0.6, 0.6), f"part {n}") for n in range(count)]
+    _, top, _, bottom = changed(blank, draw(blank, boxes))
+    assert (bottom - top > 250) is is_spread
 
-    def counted(boxes: np.ndarray, *args: object) -> object:
-        calls.append(len(boxes))
-        return original(boxes, *args)
 
-    monkeypatch.setattr(spreading, "spread_out_boxes", counted)
-    draw(Image.new("RGB", (800, 800)), grid(count))
-    assert calls == [count] * spread
+@pytest.mark.parametrize("place", [(200, 150), (0, 0), (380, 280)])
+def test_labels_in_one_place_do_not_hide_each_other(place: tuple[int, int]) -> None:
+    corners = np.array([[*place, place[0] + 20, place[1] + 20]] * 8, np.float32)
+    sizes = np.array([(60, 16)] * 8, np.float32)
+    boxes = place_labels(corners, sizes, (400, 300), spread=True)
+    assert boxes.min() >= 0
+    assert (boxes[:, 2:] < (400, 300)).all()
+    for number, one in enumerate(boxes):
+        for other in boxes[number + 1 :]:
+            assert (np.minimum(one[2:], other[2:]) <= np.maximum(one[:2], other[:2])).any()
+
+
+@pytest.mark.parametrize("style", ["box", "corners"])
+def test_lines_leave_the_content_of_a_box_as_it_is(style: Style) -> None:
+    gray = Image.new("RGB", (400, 300), (128, 128, 128))
+    drawn = draw(gray, [BoxOverlay((0.25, 0.5, 0.75, 0.9), "")], style=style)
+    content = (100, 150, 300, 270)
+    assert ImageChops.difference(drawn, gray).crop(content).getbbox() is None
+    assert changed(drawn, gray) == (97, 147, 303, 273)
+
+
+def test_corners_of_a_small_box_are_not_closed() -> None:
+    gray = Image.new("RGB", (400, 300), (128, 128, 128))
+    drawn = draw(gray, [BoxOverlay((0.5, 0.5, 0.55, 0.56), "")], style="corners")
+    assert drawn.getpixel((198, 148)) == rgb(PALETTE[0])
+    assert drawn.getpixel((210, 148)) == (128, 128, 128)
+
+
+def test_a_shade_lets_the_picture_through() -> None:
+    gray = Image.new("RGB", (400, 300), (128, 128, 128))
+    drawn = draw(gray, [BoxOverlay((0.25, 0.5, 0.75, 0.9), "")], style="shade")
+    assert changed(drawn, gray) == (100, 150, 300, 270)
+    expected = [round(128 + 0.35 * (each - 128)) for each in rgb(PALETTE[0])]
+    assert drawn.getpixel((200, 200)) == pytest.approx(tuple(expected), abs=1)
 
 
 def test_many_labels_at_the_upper_edge_are_inside_the_image() -> None:

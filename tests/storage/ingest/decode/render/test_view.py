@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.storage.ingest.decode.render.view import (
     crop_pixels,
     draw_in_crop,
@@ -81,7 +81,7 @@ def test_boxes_are_drawn_where_they_are_in_a_crop() -> None:
     inside = draw_in_crop(part, crop, [BoxOverlay((0.6, 0.6, 0.9, 0.9), "")], "box")
     around = draw_in_crop(part, crop, [BoxOverlay((0.0, 0.0, 1.0, 0.75), "")], "box")
     outside = draw_in_crop(part, crop, [BoxOverlay((0.0, 0.0, 0.4, 0.4), "van")], "box")
-    assert inside.getpixel((39, 100)) != (0, 0, 0)
+    assert inside.getpixel((38, 100)) != (0, 0, 0)
     assert inside.getpixel((100, 100)) == (0, 0, 0)
     assert around.getpixel((150, 101)) != (0, 0, 0)
     assert [around.getpixel(point) for point in ((150, 1), (0, 50), (199, 50))] == [(0, 0, 0)] * 3

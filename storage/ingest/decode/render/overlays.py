@@ -1,0 +1,19 @@
+"""Boxes to draw on an image, and how. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from sightline.storage.types import Box
+
+Style = Literal["box", "corners", "shade"]
+
+#: Longer labels are cut.
+LABEL_CHARS: Final = 60
+
+
+class BoxOverlay(NamedTuple):
+    """A normalized box to draw, with its label."""
+
+    box: Box
+    label: str
