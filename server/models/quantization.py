@@ -7,7 +7,6 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-
 from sightline.server.models.model_files import first_line
 from sightline.storage.errors import ConfigurationError
 
@@ -50,7 +49,7 @@ def quantize(source: Path, target: Path, precision: Precision) -> None:
 def _fold_constants(source: Path, folder: Path) -> Path:
     """Write a copy whose weights are plain float32 tensors.
 
-    In exported graphs they come from casts and transposes, which the converters do not look through.
+    In exported graphs they come from casts and transposes, through which no converter looks.
     """
     import onnxruntime
 
