@@ -66,16 +66,18 @@ class ClipTokenizer:
         self._tokenizer.enable_truncation(self.context_length)
         self._tokenizer.no_padding()
 
-    def __call__(self, texts: Sequence[str], length: int | None = None) -> npt.NDArray[Any]:
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, of any length up to the context."""
+        repaired = [self._repair(text) for text in texts]
+        return [each.ids for each in self._tokenizer.encode_batch(repaired)]
+
+    def pad(self, texts: Sequence[Sequence[int]], length: int | None = None) -> npt.NDArray[Any]:
         """Return int64 ids of shape (n, length), padded at the end.
 
         Without ``length`` it is that of the longest text.
         """
-        encoded = [
-            each.ids for each in self._tokenizer.encode_batch([self._repair(t) for t in texts])
-        ]
-        ids = np.full((len(texts), length or max(map(len, encoded))), self._pad_id, np.int64)
-        for row, own in zip(ids, encoded, strict=True):
+        ids = np.full((len(texts), length or max(map(len, texts))), self._pad_id, np.int64)
+        for row, own in zip(ids, texts, strict=True):
             row[: len(own)] = own
         return ids
 

@@ -35,6 +35,7 @@ TEXTS = [
     "caf\u00c3\u00a9 &amp; bar",  # UTF-8 read as Latin-1, and an HTML entity
     "two   spaces\nand a line",
     "many words " * 60,  # longer than the context
+    *(" ".join(["word"] * count) for count in (9, 2, 30, 1, 14)),
 ]
 TOLERANCE = 1e-4
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
@@ -46,7 +47,7 @@ def load(folder: Path, tmp_path: Path, **settings: object) -> ImageTextModel:
     return load_model(options, tmp_path, OpenClipFolder.open(folder), "model")
 
 
-def images(count: int = 5) -> list[Image.Image]:
+def images(count: int = 11) -> list[Image.Image]:
     random = np.random.default_rng(3)
     return [
         Image.fromarray(random.integers(0, 256, (60 + 9 * n, 70, 3), dtype=np.uint8))
