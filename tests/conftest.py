@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ from sightline.storage.postgres import EmbeddedPostgres
 _TEMPLATE = "template_sightline"
 #: Hits with equal scores have the order of their ids, which depends on the key.
 _ID_KEY = hashlib.sha256(b"2").digest()
+#: Containers often have 64 MB.
+_MIN_MEMORY_BYTES = 2 * 2**30
 _numbers = itertools.count()
 
 
@@ -28,10 +32,17 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
     """Start the server without fsync, because its data is temporary."""
     # Not pytest's folder: pytest keeps the folders of three runs.
     with (
-        tempfile.TemporaryDirectory(prefix="sightline-tests-") as folder,
+        tempfile.TemporaryDirectory(prefix="sightline-tests-", dir=_memory_folder()) as folder,
         EmbeddedPostgres(Path(folder), durable=False) as server,
     ):
         yield server
+
+
+def _memory_folder() -> Path | None:
+    """Return a folder in memory: a database is created there five times as fast."""
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free >= _MIN_MEMORY_BYTES
+    return memory if has_room and os.access(memory, os.W_OK) else None
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +86,7 @@ def _database(postgres_dsn: str, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
