@@ -15,6 +15,7 @@ from mcp.types import CallToolResult
 from sightline.client.tool_session import ToolSession
 from sightline.server.app import App, create_app
 from sightline.server.config import Settings
+from sightline.server.models.model_choice import NO_RERANKER, VLM_RERANKER
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import ConfigurationError, SightlineError
@@ -105,7 +106,7 @@ async def open_local(settings: Settings) -> AsyncIterator[LocalBackend]:
 
 async def load_cross_encoder(model: str, settings: Settings, open_: ExitStack) -> RerankModel:
     """Load a cross-encoder by name; ``open_`` closes it. Raises ConfigurationError."""
-    if model in (cross_encoder_reranker.OFF, cross_encoder_reranker.VLM):
+    if model in (NO_RERANKER, VLM_RERANKER):
         raise ConfigurationError(
             f"The reranker {model!r} is a value of SIGHTLINE_RERANKER__MODEL only. Name a "
             "cross-encoder: 'local-dir:PATH' or 'OWNER/MODEL'."

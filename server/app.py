@@ -1,7 +1,7 @@
 """Composition root: creates the MCP server from settings.
 
-Import and creation are fast: models and LlamaIndex are imported later, and nothing is
-opened before the server runs. The handshake and ``tools/list`` wait for nothing.
+Import and creation are fast: numpy, models and LlamaIndex are imported later, and nothing is opened
+before the server runs. The handshake and ``tools/list`` wait for nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.principals import require_read_only_login
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
-from sightline.server.models.text import cross_encoder_reranker
+from sightline.server.models.model_choice import check_reranker
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.gc_freeze import freeze_when_ready
 from sightline.server.observability.logs import preserve_root_logger
@@ -58,17 +58,18 @@ def create_app(
     auth: AuthSettings | None = None,
     token_verifier: TokenVerifier | None = None,
     uses_llama_index: bool = True,
+    preloads: bool = True,
 ) -> App:
     """Create the server; run it with any transport of the SDK.
 
     ``on_failure`` is called if the database has an error that a retry cannot solve. ``auth`` and
-    ``token_verifier`` are for HTTP. ``uses_llama_index`` is that of `Runtime`. Raises
-    ConfigurationError for an invalid setting.
+    ``token_verifier`` are for HTTP. ``uses_llama_index`` and ``preloads`` are those of
+    `Runtime`. Raises ConfigurationError for an invalid setting.
     """
     # Validated here, and not only when the transport already runs.
     ingest_options(settings)
     endpoint = VlmEndpoint.from_settings(settings.vlm)
-    cross_encoder_reranker.check(settings.reranker.model, has_vlm=endpoint is not None)
+    check_reranker(settings.reranker.model, has_vlm=endpoint is not None)
     if settings.analytics.enabled:
         require_read_only_login(settings)
     metrics = metrics or Metrics()
@@ -78,7 +79,11 @@ def create_app(
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
         async with (
             Runtime(
-                settings, metrics, on_failure=on_failure, uses_llama_index=uses_llama_index
+                settings,
+                metrics,
+                on_failure=on_failure,
+                uses_llama_index=uses_llama_index,
+                preloads=preloads,
             ) as runtime,
             freeze_when_ready(runtime.wait_ready),
         ):

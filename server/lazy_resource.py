@@ -52,7 +52,7 @@ class LazyResource(Generic[T]):
 
     ``get`` waits up to ``timeout_seconds`` and raises ``error_type``. Errors of the types in
     ``retry_on`` are retried for ever. Any other error is final and is passed to ``on_failure``.
-    Opening starts after ``delay_seconds`` or at the first ``get``.
+    Opening starts after ``delay_seconds`` (None: never), at `request` or at the first ``get``.
     """
 
     name: str
@@ -62,7 +62,7 @@ class LazyResource(Generic[T]):
     error_type: type[SightlineError]
     retry_on: tuple[type[Exception], ...] = ()
     on_failure: Callable[[Exception], None] | None = None
-    delay_seconds: float = 0.0
+    delay_seconds: float | None = 0.0
     #: The resource, or None if it is not open.
     value: T | None = field(default=None, init=False)
     #: Set when the resource is open, or when opening it has failed for good.
@@ -95,12 +95,16 @@ class LazyResource(Generic[T]):
         with suppress(asyncio.CancelledError):
             await self._task
 
+    def request(self) -> None:
+        """Start opening, if that has not begun; do not wait for it."""
+        self._requested.set()
+
     async def get(self) -> T:
         """Return the resource; wait while the first attempt to open it runs.
 
         Raises ``error_type``: with the reason if the last attempt failed, or after the timeout.
         """
-        self._requested.set()
+        self.request()
         deadline = time.monotonic() + self.timeout_seconds
         while self.state == "loading":
             remaining = deadline - time.monotonic()
@@ -117,7 +121,7 @@ class LazyResource(Generic[T]):
         return self.value
 
     async def _run(self) -> None:
-        if self.delay_seconds:
+        if self.delay_seconds != 0:
             await _wait(self._requested, self.delay_seconds)
         pause_seconds = _MIN_RETRY_SECONDS
         async with AsyncExitStack() as stack:
@@ -162,7 +166,7 @@ class LazyResource(Generic[T]):
         return f"{time.monotonic() - self._started_at:.0f} s"
 
 
-async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+async def _wait(event: asyncio.Event, timeout_seconds: float | None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             await event.wait()

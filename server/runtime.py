@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -15,16 +15,23 @@ from sightline.server.lazy_resource import (
     LazyResource,
     State,
     open_in_thread,
-    run_in_daemon_thread,
 )
 from sightline.server.mcp_server.principals import AnalyticsProvider, PrincipalCache
-from sightline.server.models.image_text import image_text_encoder
+from sightline.server.models.model_choice import (
+    NO_RERANKER,
+    SAME_AS_IMAGES,
+    VLM_RERANKER,
+    check_reranker,
+    load_encoder,
+    load_passage_encoder,
+    load_reranker,
+)
 from sightline.server.models.model_files import local_folder
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.server.models.speech import load_transcriber
-from sightline.server.models.text import cross_encoder_reranker, passage_encoder
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.metrics import Metrics
+from sightline.server.search_loading import open_search_types
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import (
@@ -34,22 +41,17 @@ from sightline.storage.errors import (
     SightlineError,
 )
 from sightline.storage.fair_semaphore import FairSemaphore
-from sightline.storage.import_lock import import_lock
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_capacity import IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, available_cores
 from sightline.storage.interfaces import TextEncoder
 from sightline.storage.isolation.caller import current_caller
 from sightline.storage.retrieval import (
-    ImageHit,
     ImageRequest,
     ImageResults,
-    ImageSearch,
     LogLimits,
-    PassageHit,
     PassageRequest,
     PassageResults,
-    PassageSearch,
     RerankModel,
     RerankStage,
     RetrievalLog,
@@ -61,10 +63,11 @@ from sightline.tools.vlm.vision_language_model import ModelTimeoutError
 from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 if TYPE_CHECKING:
+    from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
+    from sightline.server.models.text.cross_encoder_reranker import CrossEncoderReranker
+    from sightline.server.models.text.passage_encoder import PassageEncoder
     from sightline.server.models.vision_language.vlm_client import VlmClient
-    from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
-
-    _Retrievers = tuple[type[ImageRetriever[ImageHit]], type[PassageRetriever[PassageHit]]]
+    from sightline.storage.retrieval import ImageSearch, PassageSearch
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Closeable)
@@ -91,13 +94,16 @@ class Runtime:
         *,
         on_failure: Callable[[Exception], None] | None = None,
         uses_llama_index: bool = True,
+        preloads: bool = True,
     ) -> None:
         """Create the resources. Nothing is opened before ``async with``.
 
         ``on_failure`` is called if the database has an error that a retry cannot solve, such as
         another schema version. With ``uses_llama_index``, searches run through LlamaIndex's
         retrievers, which its instrumentation sees; without, a search starts two seconds earlier.
+        Without ``preloads``, a resource opens at the first call that needs it.
         """
+        self._delay_seconds = _HANDSHAKE_SECONDS if preloads else None
         self._settings = settings
         self._stack = AsyncExitStack()
         self.database = LazyResource(
@@ -107,35 +113,35 @@ class Runtime:
             error_type=DatabaseUnavailableError,
             retry_on=(DatabaseUnavailableError,),
             on_failure=on_failure,
-            delay_seconds=_HANDSHAKE_SECONDS,
+            delay_seconds=self._delay_seconds,
         )
         self._resources: dict[str, LazyResource[Any]] = {"database": self.database}
         self.principal_cache = PrincipalCache(self.database)
         encoder, observer = settings.encoder, metrics.batch
-        self.encoder = self._add_model(
+        self.encoder: LazyResource[ImageTextEncoder] = self._add_model(
             "encoder",
             f"the encoder {_shown_model(encoder.model)}",
-            partial(image_text_encoder.load, encoder, settings.data_dir, observer),
+            partial(load_encoder, settings, observer),
         )
         #: None if the image encoder also encodes passages.
-        self.passage_encoder: LazyResource[passage_encoder.PassageEncoder] | None = None
-        if encoder.passage_model != passage_encoder.SAME_AS_IMAGES:
+        self.passage_encoder: LazyResource[PassageEncoder] | None = None
+        if encoder.passage_model != SAME_AS_IMAGES:
             self.passage_encoder = self._add_model(
                 "passage_encoder",
                 f"the passage encoder {_shown_model(encoder.passage_model)}",
-                partial(passage_encoder.load, encoder, settings.data_dir, observer),
+                partial(load_passage_encoder, settings, observer),
             )
         reranker = settings.reranker.model
-        self._cross_encoder: LazyResource[cross_encoder_reranker.CrossEncoderReranker] | None = None
-        if reranker not in (cross_encoder_reranker.OFF, cross_encoder_reranker.VLM):
+        self._cross_encoder: LazyResource[CrossEncoderReranker] | None = None
+        if reranker not in (NO_RERANKER, VLM_RERANKER):
             self._cross_encoder = self._add_model(
                 "reranker",
                 f"the reranker {_shown_model(reranker)}",
-                partial(cross_encoder_reranker.load, reranker, encoder, observer),
+                partial(load_reranker, settings, observer),
             )
-        self._retrievers: LazyResource[_Retrievers] | None = None
-        if uses_llama_index:
-            self._retrievers = self._add("search", "search", _open_retrievers)
+        self._search_types = self._add(
+            "search", "search", partial(open_search_types, uses_llama_index)
+        )
         #: None if no endpoint is configured.
         self.vlm = _create_vlm_client(settings, metrics)
         self._transcriber = load_transcriber(settings.speech)
@@ -210,21 +216,21 @@ class Runtime:
 
     async def search_images(self, request: ImageRequest) -> ImageResults:
         """Run an image search; raises SightlineError also while resources still open."""
-        retrievers = await self._retrievers.get() if self._retrievers else None
         search = await self.image_search()
+        retriever = (await self._search_types.get()).image_retriever
         async with self.search_slot():
-            if retrievers is None:
+            if retriever is None:
                 return await search.search(request)
-            return await retrievers[0](search, request).search()
+            return await retriever(search, request).search()
 
     async def search_passages(self, request: PassageRequest) -> PassageResults:
         """Run a passage search; raises SightlineError also while resources still open."""
-        retrievers = await self._retrievers.get() if self._retrievers else None
         search = await self.passage_search()
+        retriever = (await self._search_types.get()).passage_retriever
         async with self.search_slot():
-            if retrievers is None:
+            if retriever is None:
                 return await search.search(request)
-            return await retrievers[1](search, request).search()
+            return await retriever(search, request).search()
 
     def search_slot(self) -> AbstractAsyncContextManager[None]:
         """Hold one of the slots for concurrent searches; callers take turns."""
@@ -233,7 +239,8 @@ class Runtime:
     async def image_search(self) -> ImageSearch:
         """Return the image search; raises SightlineError while resources still open."""
         if self._image_search is None:
-            self._image_search = ImageSearch(
+            self._request_search()
+            self._image_search = (await self._search_types.get()).image_search(
                 await self.database.get(),
                 await self.encoder.get(),
                 await self._query_encoder(),
@@ -247,7 +254,8 @@ class Runtime:
     async def passage_search(self) -> PassageSearch:
         """Return the passage search; raises SightlineError while resources still open."""
         if self._passage_search is None:
-            self._passage_search = PassageSearch(
+            self._request_search()
+            self._passage_search = (await self._search_types.get()).passage_search(
                 await self.database.get(),
                 await self._query_encoder(),
                 signing_key=self._signing_key,
@@ -257,6 +265,11 @@ class Runtime:
                 retrieval_log=await self._open_retrieval_log(),
             )
         return self._passage_search
+
+    def _request_search(self) -> None:
+        """Start to open all that a search needs, so that it loads at the same time."""
+        for resource in self._resources.values():
+            resource.request()
 
     async def is_database_reachable(self) -> bool:
         """Return whether the database answers a query."""
@@ -297,11 +310,11 @@ class Runtime:
     async def rerank_stage(self) -> RerankStage | None:
         """Return the configured reranking, or None. Raises ConfigurationError."""
         settings = self._settings.reranker
-        cross_encoder_reranker.check(settings.model, has_vlm=self.vlm is not None)
+        check_reranker(settings.model, has_vlm=self.vlm is not None)
         model: RerankModel
         if self._cross_encoder is not None:
             model = await self._cross_encoder.get()
-        elif settings.model == cross_encoder_reranker.VLM and self.vlm is not None:
+        elif settings.model == VLM_RERANKER and self.vlm is not None:
             model = VlmReranker(self.vlm)
         else:
             return None
@@ -323,7 +336,7 @@ class Runtime:
             open_resource,
             timeout_seconds=self._settings.startup_timeout_seconds,
             error_type=ModelUnavailableError,
-            delay_seconds=_HANDSHAKE_SECONDS,
+            delay_seconds=self._delay_seconds,
         )
         self._resources[key] = resource
         return resource
@@ -378,15 +391,3 @@ def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None
     from sightline.server.models.vision_language.vlm_client import VlmClient
 
     return VlmClient(endpoint, observer=metrics.vision)
-
-
-@asynccontextmanager
-async def _open_retrievers() -> AsyncIterator[_Retrievers]:
-    yield await run_in_daemon_thread(_import_llama_index)
-
-
-def _import_llama_index() -> _Retrievers:
-    with import_lock:  # takes two seconds
-        from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
-
-    return ImageRetriever, PassageRetriever

@@ -1,19 +1,21 @@
-"""Protocols of the models; ``server.models`` implements them."""
+"""Protocols of the models; ``server.models`` implements them. Imports no numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.storage.types import Box
 
-Vectors = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Vectors: TypeAlias = "NDArray[np.float32]"
+Pixels: TypeAlias = "NDArray[np.uint8]"
 
 
 @dataclass(frozen=True, slots=True)

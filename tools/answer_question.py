@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from mcp.types import CallToolResult
 from pydantic import Field
@@ -26,14 +26,6 @@ from sightline.tools.answers.answer_context import (
     search_evidence,
 )
 from sightline.tools.answers.answer_parser import MAX_CLAIMS
-from sightline.tools.answers.answer_pipeline import (
-    AnswerRequest,
-    RatedAnswer,
-    ReportProgress,
-    answer,
-    merge_answers,
-    split_by_image,
-)
 from sightline.tools.answers.answer_results import (
     AnswerResult,
     AnswerStatus,
@@ -56,6 +48,9 @@ from sightline.tools.shared.images import EncodedImage, parse_box
 from sightline.tools.shared.overlay_uri import overlay_code, overlay_uri
 from sightline.tools.shared.tool_results import to_tool_result
 from sightline.tools.vlm.phrase_grounding import NO_VLM
+
+if TYPE_CHECKING:
+    from sightline.tools.answers.answer_pipeline import RatedAnswer, ReportProgress
 
 DESCRIPTION = """\
 Answer a question about images and text with citations, from `assets` or from what it finds itself.
@@ -88,6 +83,15 @@ async def answer_with_evidence(
     """Return the answer with its features, and all collected evidence."""
     if not question.strip():
         raise InvalidArgumentError("The question is empty. Ask one, such as 'How many vans?'.")
+    # Imports numpy, for which the handshake must not wait.
+    from sightline.tools.answers.answer_pipeline import (
+        AnswerRequest,
+        RatedAnswer,
+        answer,
+        merge_answers,
+        split_by_image,
+    )
+
     timer = StageTimer()
     model = deps.vlm
     profile = PLAIN if model is None else model.profile

@@ -8,7 +8,6 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.records import assets
-from sightline.storage.retrieval.duplicates import find_duplicates
 from sightline.tools.shared.argument_types import Collection, Filters, selection
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.tool_results import (
@@ -64,6 +63,9 @@ async def tool(
     offset: Annotated[int, Field(description="next_offset of the last result.")] = 0,
 ) -> CallToolResult:
     deps = dependencies(ctx)
+    # Imports numpy, for which the handshake must not wait.
+    from sightline.storage.retrieval.duplicates import find_duplicates
+
     found = await find_duplicates(
         await deps.database.get(),
         selection(collection, filters),

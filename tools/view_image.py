@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay
-from sightline.storage.ingest.decode.render.view import widen_crop
+from sightline.storage.ingest.decode.render.view_geometry import widen_crop
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.annotations import NewestAnnotations

@@ -38,7 +38,7 @@ async def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) ->
 
     from sightline.server.app import create_app
 
-    async with Client(create_app(settings, uses_llama_index=False)) as client:
+    async with Client(create_app(settings, uses_llama_index=False, preloads=False)) as client:
         result = await client.call_tool(tool, arguments)
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]

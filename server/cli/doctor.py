@@ -19,6 +19,7 @@ from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.static_tokens import load_tokens
 from sightline.server.config import Settings, load_settings, unknown_variables, variable
 from sightline.server.config.hosts import MCP_PATH
+from sightline.server.models.model_choice import NO_RERANKER, VLM_RERANKER, check_reranker
 from sightline.server.models.ocr.ocr_models import (
     OCR_LANGUAGES,
     find_models,
@@ -222,12 +223,12 @@ async def _vlm(settings: Settings) -> Diagnosis:
 async def _reranker(settings: Settings) -> Diagnosis:
     model = settings.reranker.model
     subject = f"reranker {model}"
-    if model == cross_encoder_reranker.OFF:
+    if model == NO_RERANKER:
         return Diagnosis("ok", subject, "off; results keep the order of the fusion")
     try:
         endpoint = VlmEndpoint.from_settings(settings.vlm)
-        cross_encoder_reranker.check(model, has_vlm=endpoint is not None)
-        if model == cross_encoder_reranker.VLM and endpoint is not None:
+        check_reranker(model, has_vlm=endpoint is not None)
+        if model == VLM_RERANKER and endpoint is not None:
             async with VlmClient(endpoint) as client:
                 seconds = await _rerank_seconds(VlmReranker(client))
         else:

@@ -20,7 +20,9 @@ def run_serve(arguments: argparse.Namespace) -> None:
     # The SDK takes a second to import, which other commands must not wait for.
     with gc_paused():
         from sightline.server import stdio
-        from sightline.server.http import http_server
+
+        if arguments.http:
+            from sightline.server.http import http_server
         from sightline.server.observability import logs, traces
 
     options = {"http__host": arguments.host, "http__port": arguments.port}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sightline.storage.interfaces import EncoderIdentity, Vectors
 from sightline.storage.isolation.caller_cache import CallerCache, TtlCache
-from sightline.storage.records.encoder_reliability import EncoderReliability
 from sightline.storage.retrieval.filters.filter_compiler import MetadataFields
+
+if TYPE_CHECKING:
+    from sightline.storage.records.encoder_reliability import EncoderReliability
 
 TTL_SECONDS = 60.0
 

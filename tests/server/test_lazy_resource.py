@@ -222,7 +222,8 @@ async def test_a_model_that_cannot_be_loaded_says_why_to_the_operator_only() -> 
 # Threads that import at once would take turns every few milliseconds, for seconds.
 _IMPORT_IN_THREADS = """
 import sys, threading
-from sightline.server import runtime
+from functools import partial
+from sightline.server import search_loading
 from sightline.server.database import provider
 from sightline.storage.ingest.decode.worker.passages import split_text
 
@@ -249,7 +250,7 @@ def run(function):
 def split():
     list(split_text("A red van. " * 30, 64, 8))
 
-functions = [runtime._import_llama_index, check_database, split]
+functions = [partial(search_loading._import_search_types, True), check_database, split]
 threads = [threading.Thread(target=run, args=[function]) for function in functions]
 for thread in threads:
     thread.start()

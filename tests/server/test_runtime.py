@@ -32,9 +32,8 @@ async def test_searches_above_the_limit_wait_in_order(tmp_path: Path) -> None:
     runtime = Runtime(load_settings(data_dir=tmp_path), Metrics())
     search = SlowSearch()
     runtime._image_search = cast("ImageSearch", search)
-    assert runtime._retrievers is not None
-    async with runtime._retrievers:
-        await runtime._retrievers.get()
+    async with runtime._search_types:
+        await runtime._search_types.get()
         tasks = [
             asyncio.create_task(runtime.search_images(ImageRequest(query=query)))
             for query in queries

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
@@ -25,6 +25,9 @@ _MAX_CLAIM_CHARS: Final = 500
 _MAX_ANSWER_CHARS: Final = 2_000
 _MAX_INTERPRETATIONS: Final = 4
 _MAX_CITATIONS: Final = 8
+
+Verdict = Literal["supported", "unchecked", "contradicted"]
+"""What the checks of a claim found, see `claim_verification`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
@@ -16,7 +16,7 @@ from sightline.tools.answers.answer_context import (
     PassageEvidence,
     image_of,
 )
-from sightline.tools.answers.claim_verification import Verdict, VerifiedClaim
+from sightline.tools.answers.answer_parser import Verdict
 from sightline.tools.answers.prompt_injection import is_possible_injection
 from sightline.tools.boxes.geometry import to_pixels
 from sightline.tools.shared.tool_results import (
@@ -30,6 +30,9 @@ from sightline.tools.shared.tool_results import (
     short_source,
     shorten,
 )
+
+if TYPE_CHECKING:
+    from sightline.tools.answers.claim_verification import VerifiedClaim
 
 _MAX_EVIDENCE_CHARS = 300
 _MAX_METADATA_CHARS = 300

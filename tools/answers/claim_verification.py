@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sightline.storage.tracing import span
 from sightline.storage.types import Box
 from sightline.tools.answers.answer_context import Evidence, OcrEvidence, PassageEvidence
-from sightline.tools.answers.answer_parser import Claim
+from sightline.tools.answers.answer_parser import Claim, Verdict
 from sightline.tools.answers.claim_checks import (
     EVIDENCE_CHECKS,
     MODEL_CHECKS,
@@ -23,8 +22,6 @@ from sightline.tools.answers.claim_checks import (
 )
 from sightline.tools.answers.crop_score import CropScore
 from sightline.tools.answers.text_matching import contains_phrase, is_no, is_yes, normalize
-
-Verdict = Literal["supported", "unchecked", "contradicted"]
 
 
 @dataclass(frozen=True, slots=True)

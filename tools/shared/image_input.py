@@ -14,7 +14,7 @@ from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.ingest.decode.image_decoder import DecodedImage
-from sightline.storage.ingest.decode.render.view import crop_pixels
+from sightline.storage.ingest.decode.render.view_geometry import crop_pixels
 from sightline.storage.records import assets
 from sightline.storage.types import ASSET_ID, Box
 from sightline.tools.shared import images

@@ -12,8 +12,8 @@ from typing import Final
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, MediaError, shown
-from sightline.storage.ingest.decode.render.view import crop_pixels, encode_jpeg
-from sightline.storage.ingest.decode.worker.image import load_upright
+from sightline.storage.ingest.decode.render.jpeg_encoding import encode_jpeg
+from sightline.storage.ingest.decode.render.view_geometry import crop_pixels
 from sightline.storage.types import Box
 
 _MAX_CORNER_CHARS: Final = 40
@@ -37,6 +37,9 @@ def decode_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> 
     With ``edge`` the image is reduced to at most twice that edge. Raises MediaError for anything
     but a whole image of an allowed format and size.
     """
+    # Imports numpy, for which the handshake must not wait.
+    from sightline.storage.ingest.decode.worker.image import load_upright
+
     try:
         return load_upright(data, max_pixels, edge=edge)
     except MediaError as error:

@@ -14,7 +14,6 @@ from sightline.storage.records.assets import AssetTextLine
 from sightline.storage.text.phrases import parse_phrase
 from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
 from sightline.tools.boxes.geometry import Size, to_pixels
-from sightline.tools.vlm.phrase_lines import PhraseMatches, TextBox, find_phrase
 from sightline.tools.vlm.vision_language_model import Request, VisionLanguageModel
 
 NO_VLM = (
@@ -74,6 +73,9 @@ def locate_text(words: str, lines: Sequence[AssetTextLine], size: Size) -> Phras
     Words match as a quoted phrase of `search_text` does, also over several lines. A box is that of
     the whole lines; if they are in no line, that of a paragraph of the text layer.
     """
+    # Imports numpy, for which the handshake must not wait.
+    from sightline.tools.vlm.phrase_lines import PhraseMatches, TextBox, find_phrase
+
     boxed = [TextBox(line.text, line.box) for line in lines if line.box]
     paragraphs = [TextBox(line.text, line.paragraph_box) for line in lines if line.paragraph_box]
     if not boxed and not paragraphs:

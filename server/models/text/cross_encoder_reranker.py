@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from sightline.server.models.text.transformer_models import CrossEncoderModel
     from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 
-#: Values of the setting ``reranker.model`` that are not cross-encoders.
-OFF = "off"
-VLM = "vlm"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors"]
 
@@ -62,15 +59,6 @@ class CrossEncoderReranker(BatchedModel):
             for index, score in zip(with_text, rows, strict=True):
                 scores[index] = float(score)
         return scores
-
-
-def check(model: str, *, has_vlm: bool) -> None:
-    """Raise ConfigurationError if the VLM is the reranker and there is none."""
-    if model == VLM and not has_vlm:
-        raise ConfigurationError(
-            "SIGHTLINE_RERANKER__MODEL is 'vlm', but SIGHTLINE_VLM__BASE_URL is not set. Set the "
-            "endpoint of the vision-language model or another reranker."
-        )
 
 
 def load(

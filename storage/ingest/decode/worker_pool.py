@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-import numpy as np
 from PIL import Image
 
 from sightline.storage.errors import ConfigurationError, MediaError
@@ -217,4 +216,6 @@ async def _receive(
 
 def no_preprocess(image: Image.Image) -> Pixels:
     """Return the pixels of an image: for pools without an encoder."""
+    import numpy as np  # in the worker process: a server starts without it
+
     return np.asarray(image.convert("RGB"))

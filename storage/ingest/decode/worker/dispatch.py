@@ -16,8 +16,9 @@ from PIL import Image
 
 from sightline.storage.blobs import MAX_BLOB_BYTES, BlobStore
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.render.jpeg_encoding import encode_jpeg
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay
-from sightline.storage.ingest.decode.render.view import draw_in_crop, encode_jpeg, load_view
+from sightline.storage.ingest.decode.render.view import draw_in_crop, load_view
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.documents.libre_office import (
     CONVERTED,

@@ -12,7 +12,7 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.render.view import crop_pixels
+from sightline.storage.ingest.decode.render.view_geometry import crop_pixels
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.pdf.document_facts import read_facts
 from sightline.storage.ingest.decode.worker.pdf.page_reading import PageReader

@@ -9,15 +9,10 @@ import pytest
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.render.jpeg_encoding import encode_jpeg
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay
-from sightline.storage.ingest.decode.render.view import (
-    crop_pixels,
-    draw_in_crop,
-    encode_jpeg,
-    load_view,
-    view_edge,
-    widen_crop,
-)
+from sightline.storage.ingest.decode.render.view import draw_in_crop, load_view
+from sightline.storage.ingest.decode.render.view_geometry import crop_pixels, view_edge, widen_crop
 from tests.support.sample_images import encoded, exif
 
 MAX_PIXELS = 10**8
