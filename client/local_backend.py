@@ -111,5 +111,6 @@ async def load_cross_encoder(model: str, settings: Settings, open_: ExitStack) -
             f"The reranker {model!r} is a value of SIGHTLINE_RERANKER__MODEL only. Name a "
             "cross-encoder: 'local-dir:PATH' or 'OWNER/MODEL'."
         )
-    loaded = await asyncio.to_thread(cross_encoder_reranker.load, model, settings.encoder)
+    load = cross_encoder_reranker.load
+    loaded = await asyncio.to_thread(load, model, settings.encoder, settings.data_dir)
     return open_.enter_context(closing(loaded))

@@ -61,6 +61,10 @@ _COMMANDS = {
     "grant-analyst": ("access_commands", "create a login that can read the schema analytics only"),
     "revoke-analyst": ("access_commands", "delete a login of grant-analyst and end its sessions"),
     "world": ("demo.world", "draw synthetic images with exact captions, questions and boxes"),
+    "models": (
+        "model_commands.models_command",
+        "list, download and remove models",
+    ),
     "vlm": ("vlm", "serve a vision-language model for answer_question"),
 }
 

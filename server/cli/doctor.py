@@ -174,7 +174,7 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
                     subject,
                     "knows synthetic scenes only; photos are found by caption, text and "
                     "similarity. Set SIGHTLINE_ENCODER__MODEL to a production model, such as "
-                    "ViT-B-32-SigLIP2-256/webli",
+                    "siglip2-base (sightline models pull siglip2-base)",
                 )
             if runtime.passage_encoder is not None:
                 subject = f"passage encoder {settings.encoder.passage_model}"
@@ -233,7 +233,8 @@ async def _reranker(settings: Settings) -> Diagnosis:
                 seconds = await _rerank_seconds(VlmReranker(client))
         else:
             load = cross_encoder_reranker.load
-            with closing(await asyncio.to_thread(load, model, settings.encoder)) as cross_encoder:
+            loaded = await asyncio.to_thread(load, model, settings.encoder, settings.data_dir)
+            with closing(loaded) as cross_encoder:
                 seconds = await _rerank_seconds(cross_encoder)
     except SightlineError as error:
         return Diagnosis("error", subject, describe(error))

@@ -19,7 +19,9 @@ _KEYWORD_PASSWORD = re.compile(
     r"\b(?P<key>password|sslpassword)\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s&]+)", re.IGNORECASE
 )
 _LOCAL_OR_HUB = r"local-dir:.+|[\w.-]+/[\w.-]+"
-_CHOICES = "'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'"
+#: A model in the catalog, or one that was pulled or exported.
+_INSTALLED = r"\w[\w.-]*"
+_CHOICES = "a name of `sightline models list`, 'OWNER/MODEL' or 'local-dir:PATH'"
 _HOST = r"^(\*\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?$"
 
 
@@ -87,14 +89,19 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[
     str,
     _matches(
-        rf"builtin|hf-hub:[\w.-]+/[\w.-]+|{_LOCAL_OR_HUB}",
-        "'builtin', 'ARCH/PRETRAINED' (open_clip), 'hf-hub:OWNER/MODEL' or 'local-dir:PATH'",
+        rf"{_INSTALLED}|hf-hub:[\w.-]+/[\w.-]+|{_LOCAL_OR_HUB}",
+        "'builtin', a name of `sightline models list`, 'ARCH/PRETRAINED' (open_clip), "
+        "'hf-hub:OWNER/MODEL' or 'local-dir:PATH'",
     ),
 ]
 PassageEncoderName = Annotated[
-    str, _matches(rf"encoder|minilm|{_LOCAL_OR_HUB}", f"'encoder', 'minilm', {_CHOICES}")
+    str, _matches(rf"{_INSTALLED}|{_LOCAL_OR_HUB}", f"'encoder', 'minilm', {_CHOICES}")
 ]
-RerankerName = Annotated[str, _matches(rf"off|vlm|{_LOCAL_OR_HUB}", f"'off', 'vlm', {_CHOICES}")]
+RerankerName = Annotated[
+    str,
+    # Somebody who turns it on means one of the models.
+    _matches(rf"(?!(on|true|yes)$){_INSTALLED}|{_LOCAL_OR_HUB}", f"'off', 'vlm', {_CHOICES}"),
+]
 DeviceName = Annotated[
     str, _matches(r"auto|cpu|mps|cuda(:\d+)?", "'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'")
 ]

@@ -69,11 +69,12 @@ class EncoderSettings(SettingsGroup):
     """Encoders"""
 
     model: EncoderName = "builtin"
-    """Image and text encoder: `builtin`, an open_clip `ARCH/PRETRAINED`, `hf-hub:OWNER/MODEL` or
-    `local-dir:PATH`."""
+    """Image and text encoder: `builtin`, a name of `sightline models list`, `OWNER/MODEL` that was
+    pulled, `local-dir:PATH`, or open_clip's `ARCH/PRETRAINED` or `hf-hub:OWNER/MODEL`."""
     passage_model: PassageEncoderName = "encoder"
     """Encoder of captions and other text: `encoder` (the text tower of `encoder.model`), `minilm`
-    (extra of that name), or a sentence-transformers model, `OWNER/MODEL` or `local-dir:PATH`."""
+    (extra of that name), or a sentence encoder: a name of `sightline models list`, `OWNER/MODEL`
+    that was pulled, or `local-dir:PATH`."""
     device: DeviceName = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
@@ -94,7 +95,8 @@ class RerankerSettings(SettingsGroup):
 
     model: RerankerName = "off"
     """Reranker of the first search results: `off`, `vlm` (the vision-language model), or a
-    cross-encoder, `OWNER/MODEL` or `local-dir:PATH`."""
+    cross-encoder: a name of `sightline models list`, `OWNER/MODEL` that was pulled, or
+    `local-dir:PATH`."""
     timeout_seconds: Seconds = 3.0
     """Time limit of the reranker. After it, results keep their order, and the response says so."""
 

@@ -58,4 +58,5 @@ def load_reranker(
     with import_lock:
         from sightline.server.models.text import cross_encoder_reranker
 
-    return cross_encoder_reranker.load(settings.reranker.model, settings.encoder, observer)
+    model, data_dir = settings.reranker.model, settings.data_dir
+    return cross_encoder_reranker.load(model, settings.encoder, data_dir, observer)

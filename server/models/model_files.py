@@ -41,22 +41,23 @@ def local_folder(name: str) -> tuple[Path, str] | None:
     return path, f"{LOCAL_DIR}{path.name}"
 
 
-def download_snapshot(what: str, name: str, patterns: list[str]) -> Path:
-    """Return the folder of a hub model; download missing files.
+def cached_snapshot(name: str, patterns: list[str]) -> Path | None:
+    """Return the folder of a model in the cache of huggingface_hub, or None.
 
-    ``what`` names the model's role in errors; ``patterns`` select the files. Raises
-    ConfigurationError if the files are missing and cannot be downloaded.
+    Downloads nothing. ``patterns`` select the files.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        try:
-            return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
     except (OSError, ValueError) as error:
-        raise download_error(f"{what} {name!r}", error) from error
+        raise ConfigurationError(
+            f"The model {name!r} in the cache of huggingface_hub cannot be read: "
+            f"{first_line(error)}"
+        ) from error
 
 
 def require_torch(what: str) -> None:
@@ -82,11 +83,12 @@ def load_json(file: Path) -> Any:
 
 
 def download_error(model: str, error: Exception) -> ConfigurationError:
-    """Return the error for model files that are missing and cannot be downloaded."""
+    """Return the error for model files that are not in the cache of the hub's library."""
     return ConfigurationError(
-        f"The files of {model} are not on this machine and could not be downloaded "
-        f"({first_line(error)}). Run once with network access, or name a folder that contains "
-        f"them: {LOCAL_DIR}PATH."
+        f"The files of {model} are not on this machine ({first_line(error)}), and the server "
+        "downloads nothing. Pull the repository with `sightline models pull OWNER/MODEL` and name "
+        f"it hf-hub:OWNER/MODEL, name a folder that contains the files: {LOCAL_DIR}PATH, or let "
+        "open_clip download them once with HF_HUB_OFFLINE=0."
     )
 
 

@@ -1,16 +1,15 @@
-"""The tokenizer of an open_clip folder, without transformers.
+"""The tokenizer of an image and text encoder, without transformers.
 
-It gives the ids of open_clip's ``HFTokenizer``: texts are repaired and cleaned in the same way, and
-special tokens in a text are ordinary text.
+For an open_clip folder it gives the ids of open_clip's ``HFTokenizer``: texts are repaired and
+cleaned in the same way.
 """
 
 from __future__ import annotations
 
 import html
-import json
 import string
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import ftfy
 import numpy as np
@@ -19,10 +18,10 @@ from tokenizers import Tokenizer
 
 from sightline.server.models.encoding import cut_text
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
+from sightline.server.models.tokenizer_files import load_tokenizer
 from sightline.storage.errors import ConfigurationError, choices
 
 _DEFAULT_CONTEXT = 77
-_FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLEAN: Mapping[str, Callable[[str], str]] = {
     "whitespace": lambda text: text,
@@ -34,10 +33,28 @@ _CLEAN: Mapping[str, Callable[[str], str]] = {
 class ClipTokenizer:
     """Converts texts to token ids."""
 
-    def __init__(self, folder: OpenClipFolder) -> None:
-        """Read ``tokenizer.json``.
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        pad_id: int,
+        context_length: int,
+        *,
+        prepare: Callable[[str], str],
+        pads_left: bool = False,
+    ) -> None:
+        self.context_length = context_length
+        self._tokenizer = tokenizer
+        self._pad_id = pad_id
+        self._prepare = prepare
+        self._pads_left = pads_left
+        tokenizer.enable_truncation(context_length)
+        tokenizer.no_padding()
 
-        Raises ConfigurationError if the folder has none, or one that works in another way.
+    @classmethod
+    def from_open_clip(cls, folder: OpenClipFolder) -> Self:
+        """Read ``tokenizer.json`` of an open_clip folder.
+
+        Raises ConfigurationError if it has none, or one that works in another way.
         """
         text_config = folder.config["model_cfg"].get("text_cfg") or {}
         options = text_config.get("tokenizer_kwargs") or {}
@@ -49,38 +66,34 @@ class ClipTokenizer:
                 f"{str(folder.path)!r} has a tokenizer that only open_clip can use. "
                 "Set encoder.engine to open_clip."
             )
-        self._clean = _CLEAN[clean]
-        self.context_length = int(text_config.get("context_length", _DEFAULT_CONTEXT))
-        try:
-            config = json.loads((folder.path / _CONFIG).read_text(encoding="utf-8"))
-            self._tokenizer = Tokenizer.from_file(str(folder.path / _FILE))
-            pad = config.get("pad_token") or {}
-            pad = pad if isinstance(pad, str) else str(pad.get("content"))
-            self._pad_id = self._tokenizer.token_to_id(pad)
-        except Exception as error:  # tokenizers raises Exception itself
-            reason = f"{str(folder.path)!r} has no readable tokenizer: {error}"
-            raise ConfigurationError(reason) from error
-        if self._pad_id is None:
-            raise ConfigurationError(f"The tokenizer in {str(folder.path)!r} has no token {pad!r}.")
-        self._tokenizer.encode_special_tokens = bool(config.get("split_special_tokens"))
-        self._tokenizer.enable_truncation(self.context_length)
-        self._tokenizer.no_padding()
+        length = int(text_config.get("context_length", _DEFAULT_CONTEXT))
+        loaded = load_tokenizer(folder.path)
+
+        def prepare(text: str) -> str:
+            return _repair(text, length, _CLEAN[clean])
+
+        return cls(loaded.tokenizer, loaded.pad_id, length, prepare=prepare)
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, of any length up to the context."""
-        repaired = [self._repair(text) for text in texts]
-        return [each.ids for each in self._tokenizer.encode_batch(repaired)]
+        prepared = [self._prepare(text) for text in texts]
+        return [each.ids for each in self._tokenizer.encode_batch(prepared)]
 
-    def pad(self, texts: Sequence[Sequence[int]], length: int | None = None) -> npt.NDArray[Any]:
-        """Return int64 ids of shape (n, length), padded at the end.
+    def pad(
+        self, texts: Sequence[Sequence[int]], length: int | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return ids and mask (1 for tokens of a text), int64 of shape (n, length).
 
         Without ``length`` it is that of the longest text.
         """
-        ids = np.full((len(texts), length or max(map(len, texts))), self._pad_id, np.int64)
-        for row, own in zip(ids, texts, strict=True):
-            row[: len(own)] = own
-        return ids
+        shape = len(texts), length or max(map(len, texts))
+        ids, mask = np.full(shape, self._pad_id, np.int64), np.zeros(shape, np.int64)
+        for row, own in enumerate(texts):
+            place = slice(shape[1] - len(own), None) if self._pads_left else slice(len(own))
+            ids[row, place], mask[row, place] = own, 1
+        return ids, mask
 
-    def _repair(self, text: str) -> str:
-        repaired = ftfy.fix_text(cut_text(text, self.context_length))
-        return " ".join(self._clean(html.unescape(html.unescape(repaired))).split())
+
+def _repair(text: str, context_length: int, clean: Callable[[str], str]) -> str:
+    repaired = ftfy.fix_text(cut_text(text, context_length))
+    return " ".join(clean(html.unescape(html.unescape(repaired))).split())

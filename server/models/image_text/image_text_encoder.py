@@ -1,8 +1,9 @@
 """The image and text encoder, loaded by name.
 
-``builtin`` is the small model in the repository, ``local-dir:PATH`` a folder in open_clip's layout,
-``ARCH/PRETRAINED`` and ``hf-hub:OWNER/MODEL`` are open_clip's names. A folder with ONNX graphs runs
-on ONNX Runtime; everything else runs on open_clip, and only that imports torch.
+``builtin`` is the small model in the repository, a name of the catalog or ``OWNER/MODEL`` a pulled
+model, ``local-dir:PATH`` a folder in the layout of open_clip or transformers. Other names are those
+of open_clip: ``ARCH/PRETRAINED`` and ``hf-hub:OWNER/MODEL``. A folder with ONNX graphs runs on ONNX
+Runtime; everything else runs on open_clip, and only that imports torch.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ import numpy as np
 
 from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import Batcher, BatchObserver, CachedTextEncoder
-from sightline.server.models.image_text.checkpoint import OpenClipFolder
+from sightline.server.models.image_text.checkpoint import CONFIG_FILE, OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.server.models.model_files import FingerprintCache, local_folder, require_torch
+from sightline.server.models.image_text.transformers_folder import TransformersFolder
+from sightline.server.models.model_files import FingerprintCache, require_torch
+from sightline.server.models.onnx_files import uses_onnx
+from sightline.server.models.store.model_record import kept_identity
+from sightline.server.models.store.model_store import resolve_model
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError
 from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 from sightline.storage.picture_reference import PictureReference
+
+EncoderFolder = OpenClipFolder | TransformersFolder
 
 _BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parents[1] / "weights" / "builtin-clip"
@@ -102,22 +109,38 @@ def load(
     Raises ConfigurationError if it is missing, cannot be downloaded or does not fit. There is no
     fallback to another encoder.
     """
-    local = local_folder(settings.model)
-    if settings.model == _BUILTIN:
-        local = BUILTIN_FOLDER, BUILTIN_FOLDER.name
-    folder = None if local is None else OpenClipFolder.open(local[0])
-    model = load_model(settings, data_dir, folder, settings.model if local is None else local[1])
+    folder, name = find_folder(settings.model, data_dir)
+    model = load_model(settings, data_dir, folder, name)
+    reference = folder.picture_reference() if isinstance(folder, OpenClipFolder) else None
     return ImageTextEncoder(
         model,
         max_batch_items=settings.batch_size,
         max_cached_texts=settings.max_cached_texts,
         observer=observer,
-        known_pictures=None if folder is None else folder.picture_reference(),
+        known_pictures=reference,
     )
 
 
+def find_folder(model: str, data_dir: Path) -> tuple[EncoderFolder | None, str]:
+    """Return the folder and the display name of an encoder.
+
+    The folder is None for a name that only open_clip knows. Raises ConfigurationError if the model
+    is not on this machine, and UnknownNameError for a name that is none.
+    """
+    if model == _BUILTIN:
+        return OpenClipFolder.open(BUILTIN_FOLDER), BUILTIN_FOLDER.name
+    found = resolve_model("encoder", model, data_dir)
+    return (None, model) if found is None else (open_folder(found[0]), found[1])
+
+
+def open_folder(path: Path) -> EncoderFolder:
+    """Validate a folder of either layout. Raises ConfigurationError."""
+    is_open_clip = (path / CONFIG_FILE).is_file() or not TransformersFolder.matches(path)
+    return OpenClipFolder.open(path) if is_open_clip else TransformersFolder.open(path)
+
+
 def load_model(
-    settings: EncoderSettings, data_dir: Path, folder: OpenClipFolder | None, name: str
+    settings: EncoderSettings, data_dir: Path, folder: EncoderFolder | None, name: str
 ) -> ImageTextModel:
     """Load a folder, or a model that open_clip knows by name, on the chosen engine.
 
@@ -125,21 +148,31 @@ def load_model(
     """
     cache = FingerprintCache(data_dir)
     graphs = None if folder is None else folder.graphs
-    if folder is not None and graphs is not None and _uses_onnx(settings):
+    has_weights = isinstance(folder, OpenClipFolder) and folder.weights is not None
+    if folder is not None and graphs is not None and uses_onnx(settings, has_weights=has_weights):
         with import_lock:
             from sightline.server.models.image_text.onnx_model import OnnxModel
 
-        return OnnxModel(
+        model = OnnxModel(
             folder, graphs, name, cache, device=settings.device, threads=settings.threads
         )
+        model.identity = kept_identity(folder.path, model.identity, cache)
+        return model
     if settings.engine == "onnx":
         raise ConfigurationError(
             f"encoder.engine is onnx, but {settings.model!r} has no ONNX graphs. "
-            "Set encoder.engine to auto or open_clip."
+            "Set encoder.engine to auto or open_clip, or run: sightline models export FOLDER"
+        )
+    if isinstance(folder, TransformersFolder) or (folder is not None and folder.weights is None):
+        raise ConfigurationError(
+            f"{settings.model!r} has ONNX graphs only. Set encoder.engine to auto, and "
+            f"encoder.precision to auto or fp32."
         )
     require_torch(f"The encoder {settings.model!r}")
     # torch reads this at import. Spinning threads would starve the workers of an ingest.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # So does the library of the hub. Models are downloaded by command, not while a server starts.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with import_lock:  # takes seconds, so not before the folder is validated
         from sightline.server.models.image_text.open_clip_model import ModelSource, OpenClipModel
 
@@ -153,13 +186,3 @@ def load_model(
         precision=settings.precision,
         cpu_threads=settings.threads,
     )
-
-
-def _uses_onnx(settings: EncoderSettings) -> bool:
-    """Return whether a folder with graphs runs on ONNX Runtime."""
-    if settings.engine != "auto":
-        return settings.engine == "onnx"
-    with import_lock:
-        from sightline.server.models.onnx_runtime import has_device
-
-    return settings.precision in ("auto", "fp32") and has_device(settings.device)

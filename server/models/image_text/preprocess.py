@@ -32,6 +32,9 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
 }
+#: Numbers of Pillow's filters, which transformers writes.
+_PILLOW_BICUBIC = 3
+_PILLOW: Mapping[int, Interpolation] = {2: "bilinear", _PILLOW_BICUBIC: "bicubic"}
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -50,6 +53,8 @@ class Preprocess:
     mean: tuple[float, float, float] = _CLIP_MEAN
     std: tuple[float, float, float] = _CLIP_STD
     fill: int = 0
+    #: Crops half a pixel further up and left, as transformers does; open_clip rounds to even.
+    floors_crop: bool = False
 
     @classmethod
     def from_open_clip(cls, config: Mapping[str, Any]) -> Self:
@@ -70,10 +75,49 @@ class Preprocess:
             fill=int(config.get("fill_color") or 0),
         )
 
+    @classmethod
+    def from_transformers(cls, config: Mapping[str, Any]) -> Self:
+        """Create it from a ``preprocessor_config.json``.
+
+        Raises ConfigurationError for a step that Sightline does not have.
+        """
+        if "image_mean" not in config and "mean" in config:  # jina-clip has open_clip's keys
+            return cls.from_open_clip(config)
+        size = config.get("size", 224)
+        crop = config.get("crop_size", size) if config.get("do_center_crop") else None
+        edge = size.get("shortest_edge") if isinstance(size, Mapping) else size
+        # A number is the short edge if a crop follows, else both edges.
+        if isinstance(edge, int) and (crop is not None or isinstance(size, Mapping)):
+            resize: ResizeMode = "shortest"
+            target = _transformers_size(edge if crop is None else crop)
+            if min(target) != edge:
+                raise ConfigurationError(f"Cannot crop {target} from images with edge {edge}.")
+        else:
+            resize, target = "squash", _transformers_size(size)
+        resample = config.get("resample", _PILLOW_BICUBIC)
+        if resample not in _PILLOW or not config.get("do_resize", True):
+            raise ConfigurationError(
+                f"Unknown preprocess resample {shown(resample)}. Available: "
+                f"{choices(map(str, _PILLOW))}."
+            )
+        normalizes = config.get("do_normalize", True)
+        return cls(
+            height=target[0],
+            width=target[1],
+            resize=resize,
+            interpolation=_PILLOW[resample],
+            mean=_per_channel(config.get("image_mean", _CLIP_MEAN) if normalizes else 0.0),
+            std=_per_channel(config.get("image_std", _CLIP_STD) if normalizes else 1.0),
+            floors_crop=True,
+        )
+
     @property
     def fingerprint(self) -> str:
         """Return the hexadecimal SHA-256 of all parameters that change the pixels."""
-        text = json.dumps({"revision": _REVISION, **asdict(self)}, sort_keys=True)
+        values = asdict(self)
+        if not self.floors_crop:
+            del values["floors_crop"]  # as it was before it existed
+        text = json.dumps({"revision": _REVISION, **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __call__(self, image: Image.Image) -> Pixels:
@@ -92,7 +136,9 @@ class Preprocess:
             size, resample = _scaled_size(result, target, longest=False), _RESAMPLING["bicubic"]
         if result.size != size[::-1]:
             result = result.resize(size[::-1], resample)
-        return np.asarray(_crop_or_pad(result, target, fill), dtype=np.uint8)
+        return np.asarray(
+            _crop_or_pad(result, target, fill, floors=self.floors_crop), dtype=np.uint8
+        )
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -141,7 +187,7 @@ def _scaled_size(image: Image.Image, target: Size, *, longest: bool) -> Size:
     return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
-def _crop_or_pad(image: Image.Image, target: Size, fill: int) -> Image.Image:
+def _crop_or_pad(image: Image.Image, target: Size, fill: int, *, floors: bool) -> Image.Image:
     """Crop or pad the image around its center to ``target`` (height, width)."""
     height, width = target
     pad_x, pad_y = max(0, width - image.width), max(0, height - image.height)
@@ -151,8 +197,8 @@ def _crop_or_pad(image: Image.Image, target: Size, fill: int) -> Image.Image:
         image = canvas
     if image.size == (width, height):
         return image
-    top = round((image.height - height) / 2.0)
-    left = round((image.width - width) / 2.0)
+    top, left = (image.height - height) / 2, (image.width - width) / 2
+    top, left = (int(top), int(left)) if floors else (round(top), round(left))
     return image.crop((left, top, left + width, top + height))
 
 
@@ -163,6 +209,13 @@ def _height_width(size: int | Sequence[int]) -> Size:
             f"The preprocess size {shown(size)} is not one or two positive numbers of pixels."
         )
     return values[0], values[-1]
+
+
+def _transformers_size(size: object) -> Size:
+    """Return (height, width) of ``{"height": 224, "width": 224}`` or of a number."""
+    if isinstance(size, Mapping):
+        size = [size.get("height"), size.get("width")]
+    return _height_width(size if isinstance(size, list) else [size, size])  # type: ignore[list-item]
 
 
 def _per_channel(value: float | Sequence[float]) -> tuple[float, float, float]:

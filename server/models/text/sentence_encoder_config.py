@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
+from sightline.server.models.onnx_files import find_graphs, weight_files
+from sightline.server.models.store.model_record import EncodingOptions, read_record
 from sightline.storage.errors import ConfigurationError, choices, shown
 
 Pooling = Literal["mean", "cls", "max", "lasttoken"]
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _MODULES = ("Transformer", "Pooling", "Normalize")
+_DESCRIPTIONS = ("config.json", *TOKENIZER_FILES)
 #: Part of every fingerprint. Increase it when the same text would give another vector.
 _REVISION = 2
 
@@ -43,11 +46,15 @@ class SentenceEncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class SentenceEncoderFolder:
-    """A validated folder: supported modules, weights present."""
+    """A validated folder: supported modules, weights present.
+
+    ``weights`` are those for torch, ``graph`` is that for ONNX Runtime; one of them may be None.
+    """
 
     path: Path
     transformer: Path
-    weights: Path
+    weights: Path | None
+    graph: Path | None
     config: SentenceEncoderConfig
 
     @classmethod
@@ -67,38 +74,49 @@ class SentenceEncoderFolder:
             modules[kind] = path / str(module["path"])
         transformer = modules.get("Transformer", path)
         weights = [transformer / name for name in _WEIGHTS if (transformer / name).is_file()]
-        if not weights or not (transformer / "config.json").is_file():
+        graphs = find_graphs(transformer, ["model"])
+        if not (weights or graphs) or not (transformer / "config.json").is_file():
             raise ConfigurationError(
                 f"{str(path)!r} is not a sentence encoder: {str(transformer)!r} needs config.json "
-                f"and one of {', '.join(_WEIGHTS)}. Sightline never encodes with random weights."
+                f"and one of {', '.join(_WEIGHTS)}, model.onnx. "
+                "Sightline never encodes with random weights."
             )
         config = _load_config(path, transformer, modules.get("Pooling"))
-        return cls(path, transformer, weights[0], config)
+        return cls(path, transformer, next(iter(weights), None), next(iter(graphs), None), config)
 
     def fingerprint(self, cache: FingerprintCache) -> str:
         """Return the hexadecimal SHA-256 of weights, architecture and tokenizer.
 
-        The folder's location is not included.
+        The weights are those for torch, or those of the graph if there are no others. The folder's
+        location is not included.
         """
         digest = hashlib.sha256()
-        for name in (self.weights.name, "config.json", *TOKENIZER_FILES):
-            file = self.transformer / name
+        files = [self.weights] if self.weights is not None else []
+        if self.weights is None and self.graph is not None:
+            files = weight_files(self.graph)
+        for file in (*files, *(self.transformer / each for each in _DESCRIPTIONS)):
             if file.is_file():
-                digest.update(f"{name} {cache.sha256(file)}".encode())
+                digest.update(f"{file.name} {cache.sha256(file)}".encode())
         return digest.hexdigest()
 
 
 def _load_config(path: Path, transformer: Path, pooling: Path | None) -> SentenceEncoderConfig:
     limits = load_json(transformer / "sentence_bert_config.json") or {}
     prompts = (load_json(path / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    max_tokens = limits.get("max_seq_length")
     pooling_config = {} if pooling is None else load_json(pooling / "config.json") or {}
+    record = read_record(path)
+    # What the catalog knows about a repository, of which many have no configuration.
+    known = EncodingOptions() if record is None else record.options
+    max_tokens = limits.get("max_seq_length") or known.max_tokens
+    query_prompt, passage_prompt = known.query_prompt, known.passage_prompt
     return SentenceEncoderConfig(
-        pooling=_parse_pooling(pooling_config, path),
+        pooling=_parse_pooling(pooling_config or {"pooling_mode": known.pooling}, path),
         max_tokens=None if max_tokens is None else int(max_tokens),
         lower_case=bool(limits.get("do_lower_case")),
-        query_prompt=str(prompts.get("query") or ""),
-        passage_prompt=str(prompts.get("document") or prompts.get("passage") or ""),
+        query_prompt=str(prompts.get("query") or query_prompt or ""),
+        passage_prompt=str(
+            prompts.get("document") or prompts.get("passage") or passage_prompt or ""
+        ),
     )
 
 

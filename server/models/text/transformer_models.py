@@ -119,7 +119,7 @@ class SentenceEncoderModel(_TransformerModel):
             optional=("pooler.",),  # a head on the first token that is not used here
         )
         self._config = folder.config
-        self._vocabulary = Vocabulary(self._tokenizer)
+        self._vocabulary = Vocabulary.from_transformers(self._tokenizer)
         self.identity = EncoderIdentity(
             name=name,
             weights=folder.fingerprint(cache),

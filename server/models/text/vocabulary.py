@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _MAX_CHECKED_CHARS = 2_000
 _MAX_UNKNOWN_SHARE = 0.5
@@ -26,41 +29,73 @@ _BYTES = frozenset({"Ġ", "<0x0A>"})
 _ASCII = " ".join(map(chr, range(33, 127)))
 
 
+Spans = Sequence[tuple[int, tuple[int, int]]]
+"""Token ids with the positions of their characters."""
+
+
 class Vocabulary:
-    """The texts that a tokenizer of transformers knows.
+    """The texts that a tokenizer knows.
 
     Not thread-safe, like the tokenizer.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        tokens = tokenizer.get_vocab()
-        self._tokenizer = tokenizer
+    def __init__(
+        self, tokens: Collection[str], unknown_id: int | None, spans: Callable[[str], Spans] | None
+    ) -> None:
+        """Use a tokenizer with these tokens.
+
+        Without ``spans``, it is taken to know all texts.
+        """
+        self._unknown_id = unknown_id
         # Without positions, unknown characters cannot be counted.
-        self._knows_all = not tokenizer.is_fast or not _BYTES.isdisjoint(tokens)
-        self._known_scripts = frozenset() if self._knows_all else _scripts_of(tokens)
+        self._spans = spans if _BYTES.isdisjoint(tokens) else None
+        self._known_scripts = frozenset() if self._spans is None else _scripts_of(tokens)
         self._knows_ascii = "LATIN" in self._known_scripts and not self._unknown_chars(_ASCII)
+
+    @classmethod
+    def from_transformers(cls, tokenizer: Any) -> Self:
+        """Use a tokenizer of transformers."""
+
+        def spans(text: str) -> Spans:
+            encoding = tokenizer(
+                [text],
+                add_special_tokens=False,
+                split_special_tokens=True,
+                return_offsets_mapping=True,
+                verbose=False,  # no warning about the length
+            )
+            return [*zip(encoding["input_ids"][0], encoding["offset_mapping"][0], strict=True)]
+
+        found = spans if tokenizer.is_fast else None
+        return cls(tokenizer.get_vocab(), tokenizer.unk_token_id, found)
+
+    @classmethod
+    def from_tokenizers(cls, tokenizer: Tokenizer, unknown_id: int | None) -> Self:
+        """Use a tokenizer of tokenizers. Special tokens are split as it is configured."""
+
+        def spans(text: str) -> Spans:
+            truncation = tokenizer.truncation
+            tokenizer.no_truncation()
+            encoding = tokenizer.encode(text, add_special_tokens=False)
+            if truncation is not None:
+                tokenizer.enable_truncation(**truncation)
+            return [*zip(encoding.ids, encoding.offsets, strict=True)]
+
+        return cls(tokenizer.get_vocab(), unknown_id, spans)
 
     def knows(self, text: str) -> bool:
         """Return whether the tokenizer knows most of the characters that are no space."""
-        if self._knows_all or (self._knows_ascii and text.isascii()):
+        if self._spans is None or (self._knows_ascii and text.isascii()):
             return True
         text = text[:_MAX_CHECKED_CHARS]
         size = len("".join(text.split()))
         return not size or self._unknown_chars(text) < _MAX_UNKNOWN_SHARE * size
 
     def _unknown_chars(self, text: str) -> int:
-        encoding = self._tokenizer(
-            [text],
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-            verbose=False,  # no warning about the length
-        )
-        spans = zip(encoding["input_ids"][0], encoding["offset_mapping"][0], strict=True)
         unknown = {
             position
-            for token, span in spans
-            if token == self._tokenizer.unk_token_id
+            for token, span in (self._spans(text) if self._spans else ())
+            if token == self._unknown_id
             for position in range(*span)
         }
         return len(unknown) + sum(

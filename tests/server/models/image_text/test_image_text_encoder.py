@@ -198,7 +198,7 @@ def test_unknown_weights_are_rejected_with_the_available_ones(tmp_path: Path) ->
         _load(tmp_path, "ViT-B-32/mine")
 
 
-def test_weights_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
+def test_weights_that_are_not_here_are_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
         "from sightline.server.config.settings import EncoderSettings;"
@@ -207,7 +207,9 @@ def test_weights_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_p
         "image_text_encoder.load(settings, Path(sys.argv[1]))"
     )
     stderr = offline.run_failing_program(program, tmp_path)
-    assert "are not on this machine and could not be downloaded" in stderr
+    assert "are not on this machine" in stderr
+    assert "the server downloads nothing" in stderr
+    assert "sightline models pull OWNER/MODEL" in stderr
     assert "local-dir:PATH" in stderr
 
 

@@ -22,7 +22,7 @@ TEXTS = ["the red van", "garlic " * 60, "shelf", "the garlic shelf the red van"]
 def _load(folder: Path) -> CrossEncoderReranker:
     torch.set_num_threads(1)
     settings = EncoderSettings(device="cpu")
-    return cross_encoder_reranker.load(f"local-dir:{folder}", settings)
+    return cross_encoder_reranker.load(f"local-dir:{folder}", settings, folder)
 
 
 @pytest.fixture
@@ -90,14 +90,16 @@ def test_a_classifier_with_several_classes_is_rejected(tmp_path: Path) -> None:
         _load(folder)
 
 
-def test_files_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
+def test_a_model_that_is_not_here_is_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
-        "import sys; from sightline.server.config.settings import EncoderSettings;"
+        "import sys; from pathlib import Path;"
+        "from sightline.server.config.settings import EncoderSettings;"
         "from sightline.server.models.text import cross_encoder_reranker;"
-        "cross_encoder_reranker.load('nobody/nothing', EncoderSettings())"
+        "cross_encoder_reranker.load('nobody/nothing', EncoderSettings(), Path(sys.argv[1]))"
     )
     stderr = offline.run_failing_program(program, tmp_path)
-    assert "reranker 'nobody/nothing' are not on this machine" in stderr
+    assert "reranker 'nobody/nothing' is not on this machine" in stderr
+    assert "Run: sightline models pull nobody/nothing" in stderr
     assert "local-dir:PATH" in stderr
 
 

@@ -132,7 +132,7 @@ def test_an_unsupported_module_or_pooling_is_rejected(folder: Path, tmp_path: Pa
         _load(f"local-dir:{folder}", tmp_path)
 
 
-def test_files_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
+def test_a_model_that_is_not_here_is_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
         "from sightline.server.config.settings import EncoderSettings;"
@@ -141,7 +141,8 @@ def test_files_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_pat
         "passage_encoder.load(settings, Path(sys.argv[1]))"
     )
     stderr = offline.run_failing_program(program, tmp_path)
-    assert "'nobody/nothing' are not on this machine and could not be downloaded" in stderr
+    assert "'nobody/nothing' is not on this machine" in stderr
+    assert "Run: sightline models pull nobody/nothing" in stderr
     assert "local-dir:PATH" in stderr
 
 

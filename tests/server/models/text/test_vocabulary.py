@@ -20,7 +20,7 @@ def _tokenizer(folder: Path, tokenizer: Tokenizer) -> Vocabulary:
     """Load a tokenizer from files, as those of a checkpoint."""
     special = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    return Vocabulary(AutoTokenizer.from_pretrained(folder))
+    return Vocabulary.from_transformers(AutoTokenizer.from_pretrained(folder))
 
 
 def _word_piece(folder: Path, *more: str) -> Vocabulary:

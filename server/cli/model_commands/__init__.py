@@ -1,0 +1,1 @@
+"""``sightline models``: list, download, convert and remove models."""

@@ -1,0 +1,166 @@
+"""``sightline models list | pull | remove``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from sightline.server.config import load_settings
+from sightline.server.observability import terminal
+from sightline.server.observability.terminal import write_lines
+
+if TYPE_CHECKING:
+    from sightline.server.models.store.model_store import InstalledModel
+
+_PRECISIONS = ("fp32", "fp16", "int8")
+_MIB = 1 << 20
+_SETTINGS = {
+    "image-text": "SIGHTLINE_ENCODER__MODEL",
+    "sentence": "SIGHTLINE_ENCODER__PASSAGE_MODEL",
+    "reranker": "SIGHTLINE_RERANKER__MODEL",
+}
+
+
+def configure_models(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    help_ = "list the models of the catalog and those on this machine"
+    parser = kinds.add_parser("list", help=help_, description=help_)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    help_ = "download a model from the hub (HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY)"
+    parser = kinds.add_parser("pull", help=help_, description=help_)
+    parser.add_argument("name", help="name in the catalog, or OWNER/MODEL on the hub")
+    parser.add_argument(
+        "--revision", help="commit, tag or branch of the repository (default: main)"
+    )
+    parser.add_argument("--precision", choices=_PRECISIONS, default="fp32")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    help_ = "delete a model from this machine"
+    parser = kinds.add_parser("remove", help=help_, description=help_)
+    parser.add_argument("name", help="name in `sightline models list`")
+
+
+def run_models(arguments: argparse.Namespace) -> None:
+    """Run the chosen action."""
+    {"list": _list, "pull": _pull, "remove": _remove}[arguments.action](arguments)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from sightline.server.models.catalog import CATALOG
+    from sightline.server.models.store.model_store import ModelStore, installed_name
+
+    store = ModelStore(load_settings().data_dir)
+    installed = store.installed()
+    if arguments.json:
+        terminal.write_json(
+            {
+                "catalog": [each.summary() for each in CATALOG],
+                "installed": [_summary(each) for each in installed],
+            }
+        )
+        return
+    there: dict[str, list[str]] = {}
+    for model in installed:
+        there.setdefault(model.record.name, []).append(model.record.precision)
+    rows = [
+        (
+            each.name,
+            each.kind,
+            ", ".join(there.get(each.name, ())) or "-",
+            f"{each.disk_mib():,}",
+            f"{each.memory_mib():,}",
+            each.languages,
+            each.license,
+            f"{each.figure}. {each.note}".rstrip(". ") + ".",
+        )
+        for each in CATALOG
+    ]
+    columns = ("model", "kind", "installed", "disk MiB", "memory MiB", "languages", "license")
+    terminal.write_table((*columns, "published figure"), rows)
+    write_lines("", "Disk and memory are estimates for fp32; fp16 takes half, int8 a quarter.")
+    if installed:
+        write_lines("", "On this machine:")
+        terminal.write_table(
+            ("name", "kind", "precision", "MiB", "from", "state"),
+            [
+                (
+                    each.folder.name,
+                    each.record.kind,
+                    each.record.precision,
+                    f"{each.record.size / _MIB:,.0f}",
+                    _origin(each),
+                    _state(each),
+                )
+                for each in installed
+            ],
+        )
+    example = installed_name(CATALOG[0].name)
+    write_lines("", f"Use one: sightline models pull {example}, then set {_SETTINGS['image-text']}")
+
+
+def _pull(arguments: argparse.Namespace) -> None:
+    from sightline.server.models.hub.hub_client import HubClient
+    from sightline.server.models.hub.pull import PullRequest, find_pulled, plan_pull, pull_model
+    from sightline.server.models.store.model_store import ModelStore
+
+    request = PullRequest.parse(arguments.name, arguments.revision, arguments.precision)
+    store = ModelStore(load_settings().data_dir)
+    # Of a pinned commit nothing can be new, so the hub is not asked.
+    model = find_pulled(store, request)
+    if model is not None:
+        write_lines(f"{model.folder.name} is complete: {model.folder}")
+        return
+    with HubClient.from_environment(os.environ) as client:
+        plan = plan_pull(client, request)
+        write_lines(
+            f"{request.repository} at {plan.revision.commit[:12]}, {plan.size / _MIB:,.0f} MiB",
+            f"license: {plan.license}",
+        )
+        with terminal.progress_bar(shown=not arguments.quiet) as update_bar:
+            model = pull_model(
+                client,
+                plan,
+                store,
+                lambda done, total: update_bar(
+                    "downloading (MiB)", done // _MIB, -(-total // _MIB), ""
+                ),
+            )
+    write_lines(f"verified and installed: {model.folder}")
+    _write_use(model)
+
+
+def _remove(arguments: argparse.Namespace) -> None:
+    from sightline.server.models.store.model_store import ModelStore
+
+    size = ModelStore(load_settings().data_dir).remove(arguments.name)
+    write_lines(f"removed {arguments.name}, {size / _MIB:,.0f} MiB")
+
+
+def _write_use(model: InstalledModel) -> None:
+    name = model.folder.name
+    shown = name if model.record.repository != model.record.name else model.record.name
+    write_lines(f"use it: export {_SETTINGS[model.record.kind]}={shown}")
+
+
+def _summary(model: InstalledModel) -> dict[str, Any]:
+    record = model.record.model_dump(exclude={"files"}, exclude_none=True)
+    return {
+        **record,
+        "name": model.folder.name,
+        "model": model.record.name,
+        "folder": str(model.folder),
+        "bytes": model.record.size,
+        "state": _state(model),
+    }
+
+
+def _origin(model: InstalledModel) -> str:
+    record = model.record
+    if record.source is not None:
+        return f"export of {record.source.name}"
+    return f"{record.repository}@{(record.revision or '')[:12]}"
+
+
+def _state(model: InstalledModel) -> str:
+    damaged = list(model.record.damaged_files(model.folder))
+    return f"damaged: {', '.join(damaged)}" if damaged else "complete"
