@@ -7,7 +7,7 @@ before the server runs. The handshake and ``tools/list`` wait for nothing.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 
 from mcp.server.auth.provider import TokenVerifier
@@ -16,6 +16,7 @@ from mcp.server.mcpserver import MCPServer
 
 from sightline.server.config import Settings
 from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.command_listener import listen_for_commands
 from sightline.server.mcp_server.principals import require_read_only_login
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
@@ -59,12 +60,14 @@ def create_app(
     token_verifier: TokenVerifier | None = None,
     uses_llama_index: bool = True,
     preloads: bool = True,
+    answers_commands: bool = False,
 ) -> App:
     """Create the server; run it with any transport of the SDK.
 
     ``on_failure`` is called if the database has an error that a retry cannot solve. ``auth`` and
     ``token_verifier`` are for HTTP. ``uses_llama_index`` and ``preloads`` are those of
-    `Runtime`. Raises ConfigurationError for an invalid setting.
+    `Runtime`. With ``answers_commands``, commands in a terminal use this server. Raises
+    ConfigurationError for an invalid setting.
     """
     # Validated here, and not only when the transport already runs.
     ingest_options(settings)
@@ -77,6 +80,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
+        if app.tool_dependencies is not None:  # a command: a further session of the running server
+            yield app.tool_dependencies
+            return
         async with (
             Runtime(
                 settings,
@@ -90,7 +96,10 @@ def create_app(
             app.runtime = runtime
             app.tool_dependencies = runtime.dependencies()
             try:
-                yield app.tool_dependencies
+                async with (
+                    listen_for_commands(app, settings) if answers_commands else nullcontext()
+                ):
+                    yield app.tool_dependencies
             finally:
                 app.runtime = app.tool_dependencies = None
                 audit.close()

@@ -33,7 +33,7 @@ async def serve(settings: Settings) -> NoReturn:
             exit_code.set_result(code)
 
     with gc_paused():
-        app = create_app(settings, on_failure=lambda _: finish(2))
+        app = create_app(settings, on_failure=lambda _: finish(2), answers_commands=True)
     loop.add_signal_handler(signal.SIGTERM, finish, 0)
     loop.add_signal_handler(signal.SIGINT, finish, 130)
     server = asyncio.create_task(app.run_stdio_async())

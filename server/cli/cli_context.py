@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.server.config import Settings
-from sightline.server.observability.metrics import Metrics
-from sightline.server.runtime import Runtime
+from sightline.server.mcp_server.command_socket import ask_running_server
 from sightline.storage.errors import SightlineError
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.tool_results import read_result
+
+if TYPE_CHECKING:
+    from sightline.tools.shared.dependencies import Dependencies
 
 
 @asynccontextmanager
 async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     """Open the dependencies of the tools, and wait without limit for models to load."""
+    from sightline.server.observability.metrics import Metrics
+    from sightline.server.runtime import Runtime
+
     patient = settings.replace(startup_timeout_seconds=math.inf)
     async with Runtime(patient, Metrics(), uses_llama_index=False) as runtime:
         yield runtime.dependencies()
@@ -28,15 +31,21 @@ class ToolFailedError(SightlineError):
 
 
 async def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Call a tool through an in-memory MCP client, as an agent does.
+    """Call a tool of a running server, or else of one in this process.
 
     Return the structured result, or raise ToolFailedError.
     """
-    # The SDK takes a second to import, which `sightline --help` must not wait for.
+    reply = ask_running_server(settings, tool, arguments)
+    if reply is not None:
+        if reply.result is None:
+            raise ToolFailedError(reply.error)
+        return reply.result
+    # They take a second to import, which a command that a server answers must not wait for.
     from mcp import Client
     from mcp.types import TextContent
 
     from sightline.server.app import create_app
+    from sightline.tools.shared.tool_results import read_result
 
     async with Client(create_app(settings, uses_llama_index=False, preloads=False)) as client:
         result = await client.call_tool(tool, arguments)

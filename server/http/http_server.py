@@ -92,6 +92,7 @@ def create_http_app(
         on_failure=on_failure,
         auth=None if http_auth is None else http_auth.settings,
         token_verifier=None if http_auth is None else http_auth.verifier,
+        answers_commands=True,
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
     add_asset_routes(app, None if http_auth is None else _challenge(settings, http_auth))

@@ -15,6 +15,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
 
+from sightline.server.config import load_settings
+from sightline.server.mcp_server.command_socket import ask_running_server, command_folder
 from tests.support.mcp_messages import INITIALIZE
 from tests.support.settings import NO_DATABASE
 
@@ -84,6 +86,20 @@ async def test_a_client_starts_the_server_and_gets_answers(
         (block,) = refused.content
         assert isinstance(block, TextContent)
         assert block.text.startswith("search_images has no argument 'topk'")
+
+
+async def test_a_command_in_a_terminal_uses_the_server(tmp_path: Path) -> None:
+    options = {"encoder__model": f"local-dir:{tmp_path / 'nowhere'}", "database__url": NO_DATABASE}
+    settings = load_settings(data_dir=tmp_path, **options)
+    async with start_server(tmp_path) as process:
+        await ask(process, INITIALIZE)
+        reply = await asyncio.to_thread(ask_running_server, settings, "list_tables", {})
+        assert reply is not None
+        assert "Unknown tool 'list_tables'" in reply.error
+        assert process.stdin is not None
+        process.stdin.close()
+        assert await process.wait() == 0
+    assert list(command_folder(settings).iterdir()) == []
 
 
 async def test_stdout_carries_only_the_protocol(tmp_path: Path) -> None:
