@@ -63,7 +63,7 @@ _COMMANDS = {
     "world": ("demo.world", "draw synthetic images with exact captions, questions and boxes"),
     "models": (
         "model_commands.models_command",
-        "list, download and remove models",
+        "list, download, convert and remove models",
     ),
     "vlm": ("vlm", "serve a vision-language model for answer_question"),
 }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import tempfile
+from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 from typing import Any, Final
@@ -60,12 +61,12 @@ def cached_snapshot(name: str, patterns: list[str]) -> Path | None:
         ) from error
 
 
-def require_torch(what: str) -> None:
+def require_torch(what: str, more: Sequence[str] = ()) -> None:
     """Raise ConfigurationError if torch or its libraries are not installed.
 
-    ``what`` is the model that needs them.
+    ``what`` is the model that needs them, ``more`` are other packages of the extra.
     """
-    missing = [name for name in _TORCH_PACKAGES if util.find_spec(name) is None]
+    missing = [name for name in (*_TORCH_PACKAGES, *more) if util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(
             f"{what} needs {', '.join(missing)}. Run: pip install 'sightline[gpu]'"

@@ -46,11 +46,15 @@ def with_data(files: Iterable[str], graphs: Iterable[str]) -> list[str]:
     return [each for each in files if each in chosen or each.startswith(data)]
 
 
-def find_graphs(folder: Path, stems: Iterable[str]) -> list[Path]:
-    """Return one graph of a folder per stem, of the highest precision it has."""
+def find_graphs(folder: Path, stems: Iterable[str], *, has_weights: bool = False) -> list[Path]:
+    """Return one graph of a folder per stem, of the highest precision it has.
+
+    Beside weights for torch only in fp32, because both must give the same vectors.
+    """
     names = [str(each.relative_to(folder)) for each in folder.glob("*.onnx")]
     names += [str(each.relative_to(folder)) for each in folder.glob("onnx/*.onnx")]
-    return [folder / each for each in choose_graphs(names, stems, GRAPH_SUFFIXES)]
+    precisions: list[GraphPrecision] = ["fp32"] if has_weights else [*GRAPH_SUFFIXES]
+    return [folder / each for each in choose_graphs(names, stems, precisions)]
 
 
 def weight_files(graph: Path) -> list[Path]:

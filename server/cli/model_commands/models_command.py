@@ -1,9 +1,10 @@
-"""``sightline models list | pull | remove``."""
+"""``sightline models list | pull | export | remove``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.server.config import load_settings
@@ -35,6 +36,18 @@ def configure_models(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    help_ = "convert a model folder to ONNX and compare both (needs the extra gpu)"
+    parser = kinds.add_parser("export", help=help_, description=help_)
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="folder of open_clip, sentence-transformers or a cross-encoder, or a pulled model",
+    )
+    parser.add_argument("--out", type=Path, help="new folder (default: in the data folder)")
+    parser.add_argument("--precision", choices=_PRECISIONS, default="fp32")
+    parser.add_argument("--texts", type=Path, help="file with one text per line to compare with")
+    parser.add_argument("--images", type=Path, help="folder of images to compare with")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     help_ = "delete a model from this machine"
     parser = kinds.add_parser("remove", help=help_, description=help_)
     parser.add_argument("name", help="name in `sightline models list`")
@@ -42,7 +55,8 @@ def configure_models(parser: argparse.ArgumentParser) -> None:
 
 def run_models(arguments: argparse.Namespace) -> None:
     """Run the chosen action."""
-    {"list": _list, "pull": _pull, "remove": _remove}[arguments.action](arguments)
+    actions = {"list": _list, "pull": _pull, "export": _export, "remove": _remove}
+    actions[arguments.action](arguments)
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -129,6 +143,12 @@ def _pull(arguments: argparse.Namespace) -> None:
     _write_use(model)
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from sightline.server.cli.model_commands import export_command
+
+    export_command.run(arguments, load_settings().data_dir)
+
+
 def _remove(arguments: argparse.Namespace) -> None:
     from sightline.server.models.store.model_store import ModelStore
 
@@ -137,9 +157,15 @@ def _remove(arguments: argparse.Namespace) -> None:
 
 
 def _write_use(model: InstalledModel) -> None:
-    name = model.folder.name
-    shown = name if model.record.repository != model.record.name else model.record.name
-    write_lines(f"use it: export {_SETTINGS[model.record.kind]}={shown}")
+    record = model.record
+    is_whole_name = record.repository == record.name and record.precision == "fp32"
+    name = record.name if is_whole_name else model.folder.name
+    write_lines(f"use it: export {_SETTINGS[record.kind]}={name}")
+    if not any(each.endswith(".onnx") for each in record.files):
+        write_lines(
+            "it has no ONNX graphs: it needs torch (pip install 'sightline[gpu]'), or convert it "
+            f"with: sightline models export {name}"
+        )
 
 
 def _summary(model: InstalledModel) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,16 @@ TEXT_GRAPH: Final = "text_model.onnx"
 _PREFIX: Final = "model."  # of the parameters of the towers below
 
 
+@dataclass(frozen=True, slots=True)
+class TowerGraph:
+    """A tower to write: file name, module, example of its input, dynamic axes."""
+
+    file: str
+    module: nn.Module
+    example: torch.Tensor
+    axes: dict[int, Any]
+
+
 def export_graphs(folder: Path, weights: str) -> None:
     """Write the graphs of both towers into an open_clip folder; replace existing ones.
 
@@ -24,24 +36,35 @@ def export_graphs(folder: Path, weights: str) -> None:
     """
     stored = stored_tensors(folder / weights)
     tensors = {f"{_PREFIX}{name}": tensor for name, tensor in stored.items()}
+    for tower in tower_graphs(folder):
+        path = folder / tower.file
+        write_graph(path, tower.module, [tower.example], [tower.axes], ["embeds"], tensors)
+
+
+def tower_graphs(folder: Path) -> list[TowerGraph]:
+    """Load an open_clip folder and return its towers."""
     model = open_clip.create_model_from_pretrained(
         f"local-dir:{folder}", precision="fp32", return_transform=False
     ).eval()
-    height, width = model.visual.image_size
+    height, width = _pair(model.visual.image_size)
     pixels = torch.zeros(2, 3, height, width)
     ids = torch.zeros(2, int(model.context_length), dtype=torch.int64)
     batch = torch.export.Dim("batch")
+    # A model without ``custom_text`` is its own text tower.
     tower = getattr(model, "text", None)
     text: nn.Module = _TextTower(model)
     text_axes = {0: batch}
     if isinstance(tower, TextTransformer) and _ignores_padding(tower):
         text = _CausalTextTower(model)
         text_axes[1] = torch.export.Dim("length", min=2, max=ids.shape[1])
-    for name, module, example, axes in (
-        (IMAGE_GRAPH, _ImageTower(model), pixels, {0: batch}),
-        (TEXT_GRAPH, text, ids, text_axes),
-    ):
-        write_graph(folder / name, module, [example], [axes], ["embeds"], tensors)
+    return [
+        TowerGraph(IMAGE_GRAPH, _ImageTower(model), pixels, {0: batch}),
+        TowerGraph(TEXT_GRAPH, text, ids, text_axes),
+    ]
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _ignores_padding(tower: TextTransformer) -> bool:

@@ -103,6 +103,22 @@ def write_graph(
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
+def write_standalone(
+    path: Path,
+    module: nn.Module,
+    examples: Sequence[torch.Tensor],
+    dynamic: Shapes,
+    outputs: Sequence[str],
+) -> None:
+    """Write the graph of a module, and its weights into ``PATH.data`` beside it."""
+    from safetensors.torch import save_file
+
+    weights = path.with_name(f"{path.name}.data")
+    state = module.state_dict()
+    save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, weights)
+    write_graph(path, module, examples, dynamic, outputs, stored_tensors(weights))
+
+
 def _reference(name: str, stored: StoredTensor) -> onnx.TensorProto:
     tensor = onnx.TensorProto(
         name=name,

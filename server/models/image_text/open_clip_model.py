@@ -49,10 +49,11 @@ class ModelSource:
 
     @classmethod
     def from_name(cls, encoder: str, cache: FingerprintCache) -> ModelSource:
-        """Find ``ARCH/PRETRAINED`` or ``hf-hub:OWNER/MODEL``; download missing weights.
+        """Find ``ARCH/PRETRAINED`` or ``hf-hub:OWNER/MODEL``.
 
-        Raises UnknownNameError for an architecture or tag that open_clip does not have, and
-        ConfigurationError if the weights are missing and cannot be downloaded.
+        Missing weights are downloaded only with ``HF_HUB_OFFLINE=0``. Raises UnknownNameError for
+        an architecture or tag that open_clip does not have, and ConfigurationError for missing
+        weights.
         """
         try:
             if encoder.startswith("hf-hub:"):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 
 _ROLE = "reranker"
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _CACHED_FILES = ["*.json", "*.txt", "*.model", "model.safetensors"]
 
 
@@ -100,12 +100,12 @@ def load_model(folder: Path, name: str, settings: EncoderSettings) -> CrossEncod
 
     Raises ConfigurationError, and UnknownNameError for the device.
     """
-    has_weights = any((folder / each).is_file() for each in _WEIGHTS)
-    graphs = find_graphs(folder, ["model"])
+    has_weights = any((folder / each).is_file() for each in WEIGHTS)
+    graphs = find_graphs(folder, ["model"], has_weights=has_weights)
     if not (has_weights or graphs) or not (folder / "config.json").is_file():
         raise ConfigurationError(
             f"{str(folder)!r} is not a cross-encoder: it needs config.json and one of "
-            f"{', '.join(_WEIGHTS)}, model.onnx. Sightline never reranks with random weights."
+            f"{', '.join(WEIGHTS)}, model.onnx. Sightline never reranks with random weights."
         )
     if graphs and uses_onnx(settings, has_weights=has_weights):
         with import_lock:

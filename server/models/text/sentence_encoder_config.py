@@ -74,7 +74,7 @@ class SentenceEncoderFolder:
             modules[kind] = path / str(module["path"])
         transformer = modules.get("Transformer", path)
         weights = [transformer / name for name in _WEIGHTS if (transformer / name).is_file()]
-        graphs = find_graphs(transformer, ["model"])
+        graphs = find_graphs(transformer, ["model"], has_weights=bool(weights))
         if not (weights or graphs) or not (transformer / "config.json").is_file():
             raise ConfigurationError(
                 f"{str(path)!r} is not a sentence encoder: {str(transformer)!r} needs config.json "

@@ -84,7 +84,7 @@ def test_redaction_hides_the_password_and_keeps_the_rest(dsn: str, shown: str) -
     [
         ("http__port", "abc", r"SIGHTLINE_HTTP__PORT is wrong: .*integer.*'abc'"),
         ("http__port", 65536, "SIGHTLINE_HTTP__PORT .*65535"),
-        ("encoder__model", "ViT-B-32", "SIGHTLINE_ENCODER__MODEL .*'builtin'.*'ARCH/PRETRAINED'"),
+        ("encoder__model", "ViT B-32", "SIGHTLINE_ENCODER__MODEL .*'builtin'.*'ARCH/PRETRAINED'"),
         ("encoder__device", "gpu", "SIGHTLINE_ENCODER__DEVICE .*'cuda:N'.*'gpu'"),
         ("log__level", "loud", "SIGHTLINE_LOG__LEVEL .*'debug', 'info'"),
         ("vlm__base_url", "ftp://host", "SIGHTLINE_VLM__BASE_URL .*http://"),

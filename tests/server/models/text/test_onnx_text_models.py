@@ -58,6 +58,20 @@ def test_a_sentence_encoder_gives_the_vectors_of_torch(
     assert ours.identity != theirs.identity
 
 
+def test_a_graph_of_a_lower_precision_is_not_used_beside_weights(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(folders[0], tmp_path / "random-both"))
+    (folder / "onnx").mkdir()
+    shutil.copy(folders[1] / "onnx" / "model.onnx", folder / "onnx" / "model_int8.onnx")
+    assert SentenceEncoderFolder.open(folder).graph is None
+    shutil.copy(folders[1] / "onnx" / "model.onnx", folder / "onnx" / "model.onnx")
+    opened = SentenceEncoderFolder.open(folder)
+    assert opened.graph == folder / "onnx" / "model.onnx"
+    cache = FingerprintCache(tmp_path)
+    assert opened.fingerprint(cache) == SentenceEncoderFolder.open(folders[0]).fingerprint(cache)
+
+
 @pytest.fixture(scope="module")
 def cross_encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pairs") / "random-torch"
