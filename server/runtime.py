@@ -43,9 +43,10 @@ from sightline.storage.errors import (
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_capacity import IngestCapacity
-from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, available_cores
+from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import TextEncoder
 from sightline.storage.isolation.caller import current_caller
+from sightline.storage.machine import available_cores
 from sightline.storage.retrieval import (
     ImageRequest,
     ImageResults,

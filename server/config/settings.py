@@ -208,7 +208,8 @@ class IngestSettings(SettingsGroup):
     """Ingest"""
 
     workers: NonNegativeInt = _INGEST.workers
-    """Worker processes of all ingests together. 0: one per CPU core, at least two."""
+    """Worker processes of all ingests together. 0: one per CPU core, at least two, if the memory
+    suffices: each needs 320 MiB, and everything else 512."""
     ocr: OcrMode = "auto"
     """Read text in images: `auto` (if a quick check finds text), `on` or `off`."""
     ocr_models: AbsolutePath | None = None
@@ -231,7 +232,7 @@ class IngestSettings(SettingsGroup):
     """Time limit of one file, or of one page or frame. After it, its worker is killed. PDFs and
     videos have a limit for the whole file too."""
     worker_memory_mib: PositiveInt = _INGEST.worker_memory_mib
-    """Memory limit of one worker (Linux only)."""
+    """Memory limit of one worker (Linux only), at most the memory of the machine."""
     max_pages: PositiveInt = _INGEST.max_pages
     """Maximum pages of a PDF. Longer ones fail."""
     pdf_passwords: Secrets = ()

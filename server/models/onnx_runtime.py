@@ -9,7 +9,7 @@ import onnxruntime
 
 from sightline.server.models.model_files import first_line
 from sightline.storage.errors import ConfigurationError, UnknownNameError
-from sightline.storage.ingest.ingest_options import available_cores
+from sightline.storage.machine import available_cores
 
 _CPU = "CPUExecutionProvider"
 #: Providers of each device name. The packages onnxruntime-gpu and onnxruntime-directml add theirs.

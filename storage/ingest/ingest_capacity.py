@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.worker_slots import WorkerSlots
-from sightline.storage.ingest.ingest_options import IngestOptions, available_cores
+from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.machine import memory_bytes
 
 if TYPE_CHECKING:
     from sightline.storage.ingest.stage_types import DiscoveredFile
@@ -30,13 +31,13 @@ Threads = list[Future[Any]]
 class IngestCapacity:
     """Worker processes, archive readers and running ingests.
 
-    Principals take turns. There are at most ``options.workers`` decoder processes, or one per core
-    but at least two, `MAX_OPEN_ARCHIVES` processes that read archives, one per principal, and
+    Principals take turns. There are at most ``options.worker_slots`` decoder processes,
+    `MAX_OPEN_ARCHIVES` processes that read archives, one per principal, and
     `MAX_OPEN_FOLDERS` processes that walk folders, one per ingest. Close it at the end.
     """
 
     def __init__(self, options: IngestOptions) -> None:
-        self.workers = WorkerSlots(options.workers or max(2, available_cores()))
+        self.workers = WorkerSlots(options.worker_slots)
         self.archives = WorkerSlots(MAX_OPEN_ARCHIVES, max_per_principal=1)
         self.folders = WorkerSlots(MAX_OPEN_FOLDERS, max_per_principal=MAX_INGESTS_PER_PRINCIPAL)
         self._ingests = FairSemaphore(
@@ -47,7 +48,9 @@ class IngestCapacity:
         )
         #: Bytes of files in memory: members of archives, uploads and downloads.
         self.file_bytes = FairSemaphore(
-            _MAX_HELD_BYTES, max_waiting=_MAX_INGESTS, what="memory for files"
+            min(_MAX_HELD_BYTES, memory_bytes() // 8),
+            max_waiting=_MAX_INGESTS,
+            what="memory for files",
         )
         self._releases: set[asyncio.Task[None]] = set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,15 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.discover.public_addresses import IpNetwork, is_allowed_address
 from sightline.storage.ingest.formats import file_type_of, is_stepwise
-
-
-def available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
+from sightline.storage.machine import available_cores, memory_bytes
 
 OcrMode = Literal["auto", "on", "off"]
+
+# What a worker that reads text holds at its peak, and what the server and a small database do.
+_WORKER_BYTES = 320 << 20
+_OTHER_BYTES = 512 << 20
+# The code of a worker alone takes 900 MiB of address space.
+_MIN_WORKER_MIB = 1536
 
 HTTPS_PORT = 443
 MAX_IMAGE_PIXELS = 100_000_000
@@ -43,7 +42,7 @@ class IngestOptions:
     """Limits and sizes of one ingest. The defaults suit a desktop computer."""
 
     workers: int = 0
-    """Number of decoder processes; 0 means one per core."""
+    """Number of decoder processes; 0 means one per core, if the memory suffices."""
     batch_size: int = 64
     """Images per encoder batch."""
     write_rows: int = 512
@@ -59,7 +58,7 @@ class IngestOptions:
     """Time that a worker may work on one file, or on one page or frame; then it is killed. The
     total for a PDF or video: see `max_work_seconds`."""
     worker_memory_mib: int = 4096
-    """Address space of a worker (Linux only)."""
+    """Address space of a worker (Linux only), at most the memory of the machine."""
 
     max_sidecar_bytes: int = 1 << 20
     """For `name.txt`, `name.json` and one row of a caption table."""
@@ -164,7 +163,19 @@ class IngestOptions:
 
     @property
     def worker_count(self) -> int:
-        return self.workers or available_cores()
+        """Return the number of worker processes of one ingest."""
+        return self.workers or min(available_cores(), self.worker_slots)
+
+    @property
+    def worker_slots(self) -> int:
+        """Return the number of worker processes of all ingests: at least two if they fit."""
+        fitting = (memory_bytes() - _OTHER_BYTES) // _WORKER_BYTES
+        return self.workers or max(1, min(max(2, available_cores()), fitting))
+
+    @property
+    def worker_limit_mib(self) -> int:
+        """Return the limit of a worker on this machine, with room for its code."""
+        return min(self.worker_memory_mib, max(_MIN_WORKER_MIB, memory_bytes() >> 20))
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,8 @@ class EmbeddedPostgres:
         pidfile.kill_orphans(self._data)
         settings = self._control / "server.conf"
         major = programs.binaries.major
-        text = configuration.render(sockets, major, durable=self._durable)
+        data_bytes = configuration.stored_bytes(self._data)
+        text = configuration.render(sockets, major, data_bytes, durable=self._durable)
         write_private(settings, text)
         self._account.take_ownership(settings)
         programs.start()

@@ -94,7 +94,7 @@ def _configure(values: dict[str, Any]) -> WorkerContext:
     sys.path[:] = values["import_path"]
     limits = IngestOptions(**values["limits"])
     if sys.platform == "linux":  # other systems have no useful limit on the address space
-        max_bytes = limits.worker_memory_mib << 20
+        max_bytes = limits.worker_limit_mib << 20
         resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Pillow refuses twice as many: for pictures inside of pictures, whose size nobody else checks.
@@ -114,7 +114,7 @@ def _answer(values: dict[str, Any], context: WorkerContext) -> Iterator[messages
     except MediaError as error:
         code, message = error.code, str(error)
     except MemoryError:
-        code, message = "out_of_memory", f"needs more than {context.limits.worker_memory_mib} MiB"
+        code, message = "out_of_memory", f"needs more than {context.limits.worker_limit_mib} MiB"
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile files
         code = "broken"
         message = f"cannot be decoded: {type(error).__name__}: {error}"[:500]
