@@ -18,7 +18,8 @@ NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytic
 ON_REQUEST = (
     *("load", "hostile", "self_evaluation", "search_path", "agent_tasks", "picture_variants"),
     *("typed_queries", "query_forms", "photograph_weakness", "pdf_samples", "pdf_text"),
-    *("ocr_quality", "media_cost", "picture_cost", "public_files", "cold_start"),
+    *("ocr_quality", "media_cost", "picture_cost", "public_files", "cold_start", "small_machine"),
+    "quantized_models",
 )
 
 

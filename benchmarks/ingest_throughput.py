@@ -2,11 +2,15 @@
 
     python -m benchmarks ingest_throughput
     python -m benchmarks ingest_throughput -- --count 10000 --kill
+    python -m benchmarks ingest_throughput -- --count 500 --against /path/to/another/checkout
 
 The limits are measured in the same run on the same files: decoding and preprocessing on all cores
 alone, and the encoder's forward pass alone in batches. The budget applies to the slower limit, as
 on a machine whose encoder has its own device. If the encoder uses the same cores, both costs add
 up; the ratio to that sum is also printed. OCR is off, except for the optional last measurement.
+
+With ``--against``, only the commands of both versions are compared, in turns. Their CPU time is
+that of the command and its workers, without Postgres.
 """
 
 from __future__ import annotations
@@ -16,6 +20,9 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -34,12 +41,13 @@ from sightline.server.database.provider import open_database
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.queries import fetch_value
-from sightline.storage.ingest.ingest_options import available_cores
 from sightline.storage.interfaces import Pixels
+from sightline.storage.machine import available_cores
 from sightline.storage.maintenance.integrity_check import check
 
 BUDGET = 0.9
 _BATCH = 64
+_RUN = "import sys; from sightline.server.cli import main; sys.exit(main())"
 _TABLES = ("source", "asset", "thumbnail", "passage", "embedding")
 
 
@@ -67,6 +75,9 @@ async def main(arguments: list[str] | None = None) -> None:
         images = Path(folder) / "images"
         size = await asyncio.to_thread(dataset.write_images, images, options.count)
         print(f"{options.count:,} JPEGs of {size / options.count / 1024:,.0f} KiB on average")
+        if options.against:
+            await asyncio.to_thread(_compare, options, images)
+            return
         with environment.temporary_settings() as settings:
             limits = await asyncio.to_thread(_limits, settings, images, options.sample)
             await asyncio.to_thread(_throughput, settings, images, limits, options.count)
@@ -78,6 +89,42 @@ async def main(arguments: list[str] | None = None) -> None:
         if options.ocr:
             with environment.temporary_settings(ingest__ocr="auto") as settings:
                 await asyncio.to_thread(_measure_ocr, settings, Path(folder) / "read", options.ocr)
+
+
+def _compare(options: argparse.Namespace, images: Path) -> None:
+    trees = {"now": Path(__file__).parents[1], "before": options.against}
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
+    for number in range(options.rounds):  # in turns, so that a load peak affects both
+        for name, tree in trees.items():
+            with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
+                env = {k: v for k, v in os.environ.items() if not k.startswith("SIGHTLINE_")} | {
+                    "PYTHONPATH": str(tree / "src"),
+                    "SIGHTLINE_DATA_DIR": folder,
+                    "SIGHTLINE_INGEST__OCR": options.ocr_mode,
+                    "SIGHTLINE_OCR": options.ocr_mode,  # its name in 904e240
+                    "SIGHTLINE_LOG__LEVEL": "error",
+                    "SIGHTLINE_STARTUP_TIMEOUT_SECONDS": "600",
+                }
+                start = time.perf_counter()
+                command = [sys.executable, "-c", _RUN, "ingest", str(images), "--json"]
+                process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+                _, status, used = os.wait4(process.pid, 0)
+                assert os.waitstatus_to_exitcode(status) == 0, (name, number)
+                cpu = used.ru_utime + used.ru_stime
+                costs[name].append((time.perf_counter() - start, cpu))
+    medians = {
+        name: [statistics.median(column) for column in zip(*each, strict=True)]
+        for name, each in costs.items()
+    }
+    ratios = [now / old for now, old in zip(medians["now"], medians["before"], strict=True)]
+    print_table(
+        f"sightline ingest of {options.count} pictures, OCR {options.ocr_mode}, medians",
+        ("", "seconds", "CPU s"),
+        [
+            *((name, *(f"{value:.1f}" for value in each)) for name, each in medians.items()),
+            ("ratio", *(f"{ratio:.2f}" for ratio in ratios)),
+        ],
+    )
 
 
 def _limits(settings: Settings, folder: Path, sample: int) -> Limits:
@@ -213,4 +260,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=400, help="files for measuring the limits")
     parser.add_argument("--kill", action="store_true", help="kill the run halfway and resume it")
     parser.add_argument("--ocr", type=int, default=0, help="images to measure with OCR")
+    parser.add_argument("--against", type=Path, help="another checkout of Sightline")
+    parser.add_argument("--rounds", type=int, default=3, help="of --against")
+    parser.add_argument("--ocr-mode", default="off", help="of --against")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Cores and memory of this process, with the limits of its control groups (containers)."""
+"""Cores and memory of this process, also by its control groups."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def available_cores(groups: Path = _GROUPS, own_groups: Path = _OWN_GROUPS) -> i
 
 
 def memory_bytes(groups: Path = _GROUPS, own_groups: Path = _OWN_GROUPS) -> int:
-    """Return the memory of the machine, or of the control groups of this process if less."""
+    """Return the memory of the machine, or of a smaller control group."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [
         int(text)
