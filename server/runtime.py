@@ -213,6 +213,7 @@ class Runtime:
             ),
             images=settings.images,
             limits=Limits(**dict(settings.limits)),
+            calibrations=settings.data_dir / "calibrations",
         )
 
     async def search_images(self, request: ImageRequest) -> ImageResults:

@@ -76,6 +76,18 @@ class FamiliarityMeasure(Protocol):
         ...
 
 
+@runtime_checkable
+class NoveltyMeasure(ImageEncoder, Protocol):
+    """An `ImageEncoder` that can say how far pictures are from those that it knows."""
+
+    def novelty(self, vectors: Vectors) -> Vectors | None:
+        """Return the distance of each vector, float32 (n,); most known ones are below 1.
+
+        None if the encoder does not know its pictures.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """A place that a phrase names.

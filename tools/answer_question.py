@@ -12,7 +12,7 @@ from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay
-from sightline.storage.interfaces import ImageEncoder
+from sightline.storage.interfaces import Detector, ImageEncoder
 from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.records.assets import Asset
 from sightline.storage.retrieval.search_types import Selection
@@ -25,6 +25,7 @@ from sightline.tools.answers.answer_context import (
     image_of,
     search_evidence,
 )
+from sightline.tools.answers.answer_drawing import claim_overlays
 from sightline.tools.answers.answer_parser import MAX_CLAIMS
 from sightline.tools.answers.answer_results import (
     AnswerResult,
@@ -44,18 +45,23 @@ from sightline.tools.shared.argument_types import (
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
 from sightline.tools.shared.image_delivery import image_url, inline_by_default
 from sightline.tools.shared.image_loading import image_memory, render_asset
-from sightline.tools.shared.images import EncodedImage, parse_box
+from sightline.tools.shared.images import EncodedImage
 from sightline.tools.shared.overlay_uri import overlay_code, overlay_uri
 from sightline.tools.shared.tool_results import to_tool_result
 from sightline.tools.vlm.phrase_grounding import NO_VLM
+from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 
 if TYPE_CHECKING:
-    from sightline.tools.answers.answer_pipeline import RatedAnswer, ReportProgress
+    from sightline.tools.answers.answer_pipeline import (
+        AnsweringModels,
+        RatedAnswer,
+        ReportProgress,
+    )
 
 DESCRIPTION = """\
-Answer a question about images and text with citations, from `assets` or from what it finds itself.
-Claims cite evidence [number] and have a verdict: 'supported', 'unchecked' or 'contradicted' (do not
-repeat it). Says what is missing if the evidence is insufficient."""
+Answer a question about images and text, from `assets` or what it finds. Claims cite evidence
+[number] and have a verdict: 'supported', 'unchecked' or 'contradicted' (do not repeat it). Status
+'uncertain': checks withheld the answer."""
 
 RESULT = AnswerResult
 
@@ -77,6 +83,7 @@ async def answer_with_evidence(
     about: str = "",
     assets: Sequence[str] = (),
     chosen: Selection,
+    checks: bool = True,
     principal: str | None = None,
     report_progress: ReportProgress = _no_progress,
 ) -> tuple[RatedAnswer, Sequence[Evidence]]:
@@ -88,9 +95,8 @@ async def answer_with_evidence(
         AnswerRequest,
         RatedAnswer,
         answer,
-        merge_answers,
-        split_by_image,
     )
+    from sightline.tools.answers.image_groups import merge_answers, split_by_image
 
     timer = StageTimer()
     model = deps.vlm
@@ -131,19 +137,17 @@ async def answer_with_evidence(
         about,
         time.monotonic() + limits.answer_timeout_seconds,
         limits.min_answer_confidence,
+        checks,
     )
     one_by_one = not assets and min(profile.max_images, profile.max_found_images) == 1
     groups = split_by_image(evidence) if one_by_one else [evidence]
-    encoder: ImageEncoder | None = None
-    with suppress(ModelError):  # some checks are left out without it
-        encoder = await deps.encoder.get()
+    models = await _answering_models(deps, model, with_checks=checks)
     try:
         answers = [
             await answer(
-                model,
+                models,
                 request,
                 group,
-                encoder=encoder,
                 report_progress=_group_progress(report_progress, done, len(groups)),
                 timer=timer,
             )
@@ -152,6 +156,24 @@ async def answer_with_evidence(
     except ModelError as error:
         return unanswered("no_model", f"{no_answer}{message_for_caller(error)}")
     return merge_answers(question, answers), evidence
+
+
+async def _answering_models(
+    deps: Dependencies, model: VisionLanguageModel, *, with_checks: bool
+) -> AnsweringModels:
+    """Return the model with those that check it, as far as they are available."""
+    from sightline.tools.answers.answer_pipeline import AnsweringModels
+    from sightline.tools.answers.rating.confidence import load_calibration
+
+    encoder: ImageEncoder | None = None
+    detector: Detector | None = None
+    if with_checks:
+        with suppress(ModelError):  # some checks are left out without it
+            encoder = await deps.encoder.get()
+        with suppress(ModelError):
+            detector = None if deps.detector is None else await deps.detector.get()
+    calibration = load_calibration(model.model, deps.calibrations)
+    return AnsweringModels(model, encoder, detector, calibration)
 
 
 def _group_progress(report_progress: ReportProgress, done: int, groups: int) -> ReportProgress:
@@ -175,14 +197,14 @@ def _image_memory(deps: Dependencies) -> AbstractAsyncContextManager[None]:
 def _claim_overlays(
     result: AnswerResult, evidence: Sequence[Evidence]
 ) -> list[tuple[Asset, list[BoxOverlay]]]:
-    """Return the cited images with the boxes of their claims."""
+    """Return the cited images with the boxes of their claims and checks."""
     images = {item.number: image_of(item) for item in evidence}
     overlays: dict[int, list[BoxOverlay]] = {}
     for claim in result.claims:
         image = images[claim.citations[0]] if claim.citations else None
-        if claim.box is not None and image is not None:
-            overlay = BoxOverlay(parse_box(claim.box), f"[{claim.citations[0]}] {claim.text}")
-            overlays.setdefault(image.number, []).append(overlay)
+        if image is not None:
+            overlays.setdefault(image.number, []).extend(claim_overlays(claim))
+    overlays = {number: drawn for number, drawn in overlays.items() if drawn}
     return [
         (item.asset, overlays[item.number])
         for item in evidence
@@ -224,7 +246,7 @@ async def tool(
         str,
         Field(
             max_length=2_000,
-            description="What to search, if the question does not say it.",
+            description="What to search instead.",
         ),
     ] = "",
     assets: Annotated[
@@ -233,7 +255,8 @@ async def tool(
     ] = None,
     collection: Collection = "",
     filters: Filters = None,
-    annotate: Annotated[bool, Field(description="Return the cited images with boxes.")] = False,
+    annotate: Annotated[bool, Field(description="Return cited images with boxes.")] = False,
+    checks: Annotated[bool, Field(description="False skips checks.")] = True,
     inline: Inline = None,
 ) -> CallToolResult:
     async def report_progress(done: float, message: str) -> None:
@@ -247,6 +270,7 @@ async def tool(
             about=about,
             assets=assets or (),
             chosen=selection(collection, filters),
+            checks=checks,
             principal=principal(),
             report_progress=report_progress,
         )

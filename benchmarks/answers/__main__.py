@@ -29,13 +29,14 @@ from benchmarks.answers import (
 from sightline.server.evaluation.ablation import CONDITIONS, Condition, evaluate_questions
 from sightline.server.evaluation.answer_metrics import AnswerScore
 from sightline.server.evaluation.answer_sections import answer_section, answer_to_json
+from sightline.server.evaluation.calibration import confidence_fit
 from sightline.server.evaluation.report_model import EvalReport, ReportSection, render_markdown
 from sightline.server.models.vision_language.builtin.llava_model import BUILTIN_FOLDER
-from sightline.tools.answers import confidence
-from sightline.tools.answers.confidence import Calibration
+from sightline.tools import answers
+from sightline.tools.answers.rating.confidence import FOLDER
 from sightline.training.world.core.scene import Split
 
-CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN_FOLDER.name}.json"
+CALIBRATION = Path(answers.__file__).parent / FOLDER / f"{BUILTIN_FOLDER.name}.json"
 DIAGRAM = "reliability.png"
 ANSWERS = "answers.jsonl"
 
@@ -80,16 +81,13 @@ def _calibrate(scores: Scores) -> None:
     provenance = {
         "command": "python -m benchmarks.answers calibrate",
         "weights_sha256": calibration.sha256_of(BUILTIN_FOLDER / "model.safetensors"),
-        "answers": len(pooled),
-        "accuracy": round(sum(score.correct for score in pooled) / len(pooled), 4),
         "split": "validation",
         "conditions": list(scores),
     }
-    intercept, weights = calibration.fit(pooled)
-    calibration.write_calibration(
-        CALIBRATION, BUILTIN_FOLDER.name, (intercept, weights), provenance
+    fitted = confidence_fit.calibrate(
+        BUILTIN_FOLDER.name, pooled, provenance, synthetic_questions.known_words()
     )
-    fitted = Calibration(BUILTIN_FOLDER.name, intercept, weights, provenance)
+    CALIBRATION.write_text(confidence_fit.to_json(fitted), encoding="utf-8")
     rated = [
         replace(each, confidence=fitted.confidence(each.features) if each.features else None)
         for each in pooled

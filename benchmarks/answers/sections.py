@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.answers.calibration import Reliability
-from benchmarks.answers.injection_benchmark import Location
+from benchmarks.answers.injection_cases import Location
 from sightline.server.evaluation.answer_metrics import AnswerScore, summarize
 from sightline.server.evaluation.report_model import Cell, ReportSection, ReportTable
 

@@ -10,17 +10,24 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 from sightline.server.evaluation.answer_metrics import NOT_SHOWN, EvalQuestion
+from sightline.tools.answers.checks.domain import question_words
 from sightline.training.world.core.scene import Split
+from sightline.training.world.core.splits import seed_of
 from sightline.training.world.export import export
+from sightline.training.world.families import FAMILIES, draw
 
 ALBUM: Final = "album"
 COLLECTION: Final = "synthetic-answers"
+#: Training images of each family that the known words come from.
+_WORD_IMAGES: Final = 120
+_MIN_WORD_IMAGES: Final = 2
 #: No other album uses this seed.
 SEED: Final = 41
 
@@ -43,6 +50,16 @@ def create(folder: Path, split: Split, *, images: int, per_image: int) -> list[E
         name = str(row["file_name"])
         questions += _select(row, rows[name], sizes[name], per_image)
     return questions
+
+
+def known_words() -> set[str]:
+    """Return the words that occur in questions of several training images."""
+    counts: Counter[str] = Counter()
+    for family in FAMILIES:
+        for number in range(_WORD_IMAGES):
+            scene = draw(family, seed_of("train", number), "train")
+            counts.update(set().union(*(question_words(q.question) for q in scene.questions)))
+    return {word for word, count in counts.items() if count >= _MIN_WORD_IMAGES}
 
 
 def _select(

@@ -10,6 +10,12 @@ from typing import Any
 
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings
+from sightline.server.evaluation.calibration.confidence_fit import to_json
+from sightline.server.evaluation.calibration.model_calibration import (
+    CALIBRATIONS,
+    calibrate_model,
+    safe_name,
+)
 from sightline.server.evaluation.evaluators import ANSWER_FIELD, evaluate
 from sightline.server.evaluation.llm_judge import open_judge
 from sightline.server.evaluation.report_model import EvalReport, render_markdown
@@ -26,6 +32,11 @@ def configure_eval(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--collection", help="collection for lines that name none (default: all collections)"
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit the confidence of the model to the questions and store it in the data folder",
     )
     judge = parser.add_argument_group("ratings of answers, from 1 to 5")
     judge.add_argument(
@@ -55,7 +66,36 @@ async def run_eval(arguments: argparse.Namespace) -> None:
     judge = {"judge__base_url": arguments.judge, "judge__model": arguments.judge_model}
     settings = load_settings(**{name: value for name, value in judge.items() if value is not None})
     lines = load_run_file(arguments.run_file)
+    if arguments.calibrate:
+        await _calibrate(settings, lines, arguments)
+        return
     await evaluate_and_write(settings, lines, arguments.collection, arguments)
+
+
+async def _calibrate(
+    settings: Settings, lines: list[RunFileLine], arguments: argparse.Namespace
+) -> None:
+    """Fit the calibration of the model to the questions, and store it."""
+    logs.configure(settings)
+    with progress_bar(shown=not arguments.quiet) as update:
+        async with open_dependencies(settings) as deps:
+            fitted = await calibrate_model(
+                deps,
+                lines,
+                arguments.collection,
+                lambda done, total: update("answering", done, total, ""),
+            )
+    folder = settings.data_dir / CALIBRATIONS
+    path = folder / f"{safe_name(fitted.model)}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_private(path, to_json(fitted))
+    limits = fitted.thresholds
+    write_lines(
+        f"{fitted.provenance['answers']} answers, {fitted.provenance['accuracy']:.0%} right.",
+        f"An answer without support needs a confidence of {limits.answered:.2f}.",
+        f"Wrote {path}. A server that runs uses it after its next start.",
+        error=True,
+    )
 
 
 async def evaluate_and_write(

@@ -95,6 +95,8 @@ class AnswerScore:
 
     ``box_iou`` is the IoU with the reference box. ``features`` are the inputs of ``confidence``.
     ``verdicts`` has the verdict of each scored claim and whether the claim is faithful.
+    ``draft_correct`` says whether the model was right, also if its answer was withheld.
+    ``check_milliseconds`` has the time of each check that ran.
     """
 
     question: EvalQuestion
@@ -111,6 +113,13 @@ class AnswerScore:
     features: dict[str, float] = field(default_factory=dict)
     verdicts: tuple[tuple[str, bool], ...] = ()
     ratings: dict[str, int] | None = None
+    draft_correct: bool = False
+    check_milliseconds: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the model answered, and the checks withheld the answer."""
+        return self.status == "uncertain"
 
 
 def normalize_answer(text: str) -> str:
@@ -150,7 +159,7 @@ def score_answer(
     assets = {
         item.number: None if item.asset is None else item.asset.asset for item in result.evidence
     }
-    abstained = result.status in ("not_shown", "ambiguous")
+    abstained = result.status in ("not_shown", "ambiguous", "uncertain")
     claims = [each for each in result.claims if each.verdict != "contradicted" and not abstained]
     # For each claim, whether each of its citations is to a source of the answer.
     cited = [[assets.get(number) in sources for number in each.citations] for each in claims]
@@ -164,6 +173,9 @@ def score_answer(
         correct = answer is not None and box_iou >= IOU_THRESHOLD
     else:
         correct = exact_match(answer, question.answers)
+    draft_correct = correct
+    if result.status == "uncertain":
+        draft_correct = _is_draft_correct(question, result.claims, assets, sources)
     is_text = question.is_answerable and not question.answer_is_box
     vqa = vqa_accuracy(answer, question.answers) if is_text else float(correct)
     faithful = [any(each) and correct for each in cited]
@@ -181,7 +193,28 @@ def score_answer(
         confidence=result.confidence,
         features=features,
         verdicts=tuple((each.verdict, ok) for each, ok in zip(claims, faithful, strict=True)),
+        draft_correct=draft_correct,
+        check_milliseconds=tuple(
+            (each.check, each.milliseconds)
+            for claim in result.claims
+            for each in claim.checks or ()
+        ),
     )
+
+
+def _is_draft_correct(
+    question: EvalQuestion,
+    claims: list[ClaimResult],
+    assets: Mapping[int, str | None],
+    sources: Collection[str],
+) -> bool:
+    """Return whether the first claim of a withheld answer is right."""
+    if not claims or not question.is_answerable:
+        return False
+    if question.answer_is_box:
+        cited = [[assets.get(number) in sources for number in claims[0].citations]]
+        return _box_iou(question, claims[:1], cited) >= IOU_THRESHOLD
+    return exact_match(claims[0].text, question.answers)
 
 
 def _box_iou(question: EvalQuestion, claims: list[ClaimResult], cited: list[list[bool]]) -> float:
@@ -224,8 +257,20 @@ def summarize(scores: Sequence[AnswerScore]) -> Mapping[str, Estimate]:
         "citation recall": _mean((each, each.citation_recall) for each in claimed),
         "claim faithfulness": _mean((each, each.faithfulness) for each in claimed),
     }
+    drafts = [each for each in scores if not each.abstained or each.withheld]
+    means |= {
+        "wrong answers withheld": _mean((e, e.withheld) for e in drafts if not e.draft_correct),
+        "right answers withheld": _mean((e, e.withheld) for e in drafts if e.draft_correct),
+    }
     expected = np.array([not each.question.is_answerable for each in scores])
-    actual = np.array([each.abstained for each in scores])
+    # To withhold a wrong answer is no wrong abstention.
+    actual = np.array(
+        [
+            each.abstained
+            and (not each.question.is_answerable or not each.withheld or each.draft_correct)
+            for each in scores
+        ]
+    )
     hits, missed, wrong = expected & actual, expected & ~actual, ~expected & actual
     topics = [_topic(each) for each in scores]
     return means | {

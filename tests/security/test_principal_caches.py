@@ -61,7 +61,7 @@ ALLOWED_CACHES = {
     ("storage/text/special_tokens.py", "lru_cache"): "forms of single characters",
     ("storage/text/stemming.py", "cache"): "lists of words",
     ("storage/text/word_forms.py", "cache"): "lists of words",
-    ("tools/answers/confidence.py", "cache"): "calibration files",
+    ("tools/answers/rating/confidence.py", "cache"): "calibration files",
 }
 _CACHE_MODULES = ("functools", "cachetools", "async_lru", "cachetools.func")
 _CACHE_NAMES = ("cache", "lru_cache", "cached_property")

@@ -11,6 +11,7 @@ import pytest
 
 from sightline.tools.shared.limits import Limits
 from tests.support.corpus import Corpus
+from tests.support.listed_detector import ListedDetector
 from tests.support.scripted_vlm import failing, scripted
 from tests.tools.toolbox import ToolEnvironment, open_image
 
@@ -60,7 +61,7 @@ async def ask(environment: ToolEnvironment, model: Any, **arguments: Any) -> dic
         return await tools.call("answer_question", **arguments)
 
 
-async def test_a_claim_confirmed_by_a_second_check_is_supported(
+async def test_the_models_own_second_answer_supports_nothing(
     environment: ToolEnvironment,
 ) -> None:
     model, prompts = model_that_says(
@@ -69,7 +70,8 @@ async def test_a_claim_confirmed_by_a_second_check_is_supported(
     result = await ask(environment, model, assets="garlic")
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     (found,) = result["claims"]
-    assert found["verdict"] == "supported"
+    assert found["verdict"] == "unchecked"
+    assert "a second check of its box in [1] agrees" in found["reasons"]
     assert found["citations"] == [1]
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
     assert found["pixels"] == pytest.approx([24, 0, 72, 32], abs=2)
@@ -82,7 +84,7 @@ async def test_a_claim_confirmed_by_a_second_check_is_supported(
 async def test_an_answer_denied_by_a_second_check_is_withheld(environment: ToolEnvironment) -> None:
     model, _ = model_that_says(reply("a giraffe", claim("a giraffe", 1)), look="no")
     result = await ask(environment, model, assets="garlic")
-    assert result["status"] == "not_shown"
+    assert result["status"] == "uncertain"
     assert "answer" not in result
     assert result["claims"][0]["verdict"] == "contradicted"
     assert "disagrees" in result["missing"]
@@ -162,7 +164,7 @@ async def test_the_built_in_models_format_is_parsed_and_checked(
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     # It was only asked the same again: that it agrees with itself is no support.
     assert found["verdict"] == "unchecked"
-    assert "agrees" in found["reasons"][0]
+    assert "a second check of [1] agrees" in found["reasons"]
     # 96 x 64 pixels lie in the middle of a square of 96: y 0.17 to 0.5 is the upper half.
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
 
@@ -194,7 +196,10 @@ async def test_an_answer_below_the_minimum_confidence_is_withheld(
     async def confidence(least: float) -> dict[str, Any]:
         model = scripted(lambda _: "garlic [1]", model="builtin-llava")
         return await ask(
-            environment.replace(limits=Limits(min_answer_confidence=least)), model, assets="garlic"
+            environment.replace(limits=Limits(min_answer_confidence=least)),
+            model,
+            assets="garlic",
+            question="What is for sale?",
         )
 
     given = await confidence(0.0)
@@ -202,10 +207,10 @@ async def test_an_answer_below_the_minimum_confidence_is_withheld(
     assert given["status"] == "answered"
     assert (await confidence(sure - 0.01))["answer"] == "garlic"
     withheld = await confidence(sure + 0.01)
-    assert withheld["status"] == "not_shown"
+    assert withheld["status"] == "uncertain"
     assert not {"answer", "confidence"} & set(withheld)
     assert f"its confidence is {sure:.2f}" in withheld["missing"]
-    assert withheld["claims"] == given["claims"]
+    assert [each["text"] for each in withheld["claims"]] == ["garlic"]
     # A model that was never calibrated has no confidence to go by.
     model, _ = model_that_says(reply("garlic", claim("a bulb of garlic", 1)))
     unknown = environment.replace(limits=Limits(min_answer_confidence=1.0))
@@ -369,6 +374,88 @@ async def test_the_built_in_models_answers_come_with_a_confidence(
         assert 0 < result["confidence"] < 1
 
 
+HOW_MANY = "How many bulbs of garlic are there?"
+BULB = (0.25, 0.0, 0.75, 0.5)
+
+
+def seen(count: int) -> ListedDetector:
+    """A detector that finds so many bulbs of garlic."""
+    return ListedDetector({"bulbs of garlic": [(BULB, 0.9)] * count})
+
+
+async def test_a_count_that_the_detector_confirms_is_supported(
+    environment: ToolEnvironment,
+) -> None:
+    model, _ = model_that_says(reply("one", claim("There is one", 1)))
+    watched = environment.replace(detector=seen(1))
+    result = await ask(watched, model, assets="garlic", question=HOW_MANY)
+    (found,) = result["claims"]
+    assert (result["status"], found["verdict"]) == ("answered", "supported")
+    (check,) = found["checks"]
+    assert (check["check"], check["outcome"]) == ("count", "supported")
+    assert [each["box"] for each in check["boxes"]] == [list(BULB)]
+    assert check["boxes"][0]["origin"] == "detector"
+    assert check["measured"] == {"sure": 1, "possible": 1}
+    assert check["milliseconds"] > 0
+
+
+async def test_an_answer_that_the_detector_contradicts_is_uncertain(
+    environment: ToolEnvironment,
+) -> None:
+    model, _ = model_that_says(reply("3", claim("3", 1)))
+    watched = environment.replace(detector=seen(1))
+    result = await ask(watched, model, assets="garlic", question=HOW_MANY)
+    assert result["status"] == "uncertain"
+    assert "answer" not in result
+    assert "counts 1 of" in result["missing"]
+    assert result["claims"][0]["verdict"] == "contradicted"
+    assert result["evidence"]
+
+
+async def test_checks_can_be_skipped(environment: ToolEnvironment) -> None:
+    model, prompts = model_that_says(reply("3", claim("3", 1)))
+    watched = environment.replace(detector=seen(1))
+    result = await ask(watched, model, assets="garlic", question=HOW_MANY, checks=False)
+    (found,) = result["claims"]
+    assert (result["status"], result["answer"]) == ("answered", "3")
+    assert (found["verdict"], found["reasons"]) == ("unchecked", ["the checks were skipped"])
+    assert "checks" not in found
+    assert any("checks=false" in note for note in result["notes"])
+    assert "confidence" not in result
+    assert len(prompts) == 1
+
+
+async def test_a_built_in_detector_is_not_asked_about_pictures_that_it_does_not_know(
+    environment: ToolEnvironment,
+) -> None:
+    """The encoder of the tests cannot say whether a picture is known."""
+    model, _ = model_that_says(reply("3", claim("3", 1)))
+    detector = ListedDetector({"bulbs of garlic": [(BULB, 0.9)]}, name="builtin-detector")
+    watched = environment.replace(detector=detector)
+    result = await ask(watched, model, assets="garlic", question=HOW_MANY)
+    assert result["status"] == "answered"
+    assert detector.asked == []
+
+
+async def test_the_built_in_model_says_what_it_knows(environment: ToolEnvironment) -> None:
+    model = scripted(lambda _: "garlic [1]", model="builtin-llava")
+    result = await ask(environment, model, assets="garlic", question="What is for sale?")
+    assert "builtin-llava knows synthetic scenes only" in result["notes"]
+
+
+async def test_a_question_with_unknown_words_lowers_the_confidence(
+    environment: ToolEnvironment,
+) -> None:
+    async def asked(question: str) -> dict[str, Any]:
+        model = scripted(lambda _: "garlic [1]", model="builtin-llava")
+        return await ask(environment, model, assets="garlic", question=question)
+
+    assert (await asked("What is for sale?"))["status"] == "answered"
+    unknown = await asked("Which bulbous allium sits upon the tablecloth?")
+    assert unknown["status"] == "uncertain"
+    assert "words that the model does not know" in unknown["missing"]
+
+
 async def test_what_a_question_is_about_finds_its_evidence(environment: ToolEnvironment) -> None:
     model, prompts = model_that_says(reply("2.0", claim("2.0", 1)))
     about = "Three yellow onions in a net"
@@ -380,7 +467,7 @@ async def test_what_a_question_is_about_finds_its_evidence(environment: ToolEnvi
 async def test_a_color_missing_from_the_image_is_not_answered(environment: ToolEnvironment) -> None:
     model, prompts = model_that_says(reply("violet", claim("a violet cloth", 1)))
     result = await ask(environment, model, assets="garlic")
-    assert result["status"] == "not_shown"
+    assert result["status"] == "uncertain"
     assert "nothing in the cited image is purple" in result["missing"]
     # The pixels were enough: nobody was asked again.
     assert len(prompts) == 1

@@ -38,6 +38,7 @@ ARGUMENTS = {
         "about",
         "annotate",
         "inline",
+        "checks",
     },
     "view_image": {"asset", "crop", "max_edge", "annotated", "inline"},
     "annotate_image": {"asset", "boxes", "phrases", "style", "inline"},

@@ -25,7 +25,7 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
-from sightline.storage.interfaces import ImageEncoder
+from sightline.storage.interfaces import Detector, ImageEncoder
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.tools.registry import RESULTS, register_all
 from sightline.tools.shared.dependencies import Dependencies
@@ -63,6 +63,7 @@ class ToolEnvironment:
     urls: UrlPolicy | None = None
     limits: Limits = field(default_factory=Limits)
     vlm: VisionLanguageModel | None = None
+    detector: Detector | None = None
 
     def replace(self, **changes: Any) -> ToolEnvironment:
         """Return a copy with some fields changed."""
@@ -98,6 +99,7 @@ class ToolEnvironment:
             decoder=decoder,
             limits=self.limits,
             vlm=self.vlm,
+            detector=None if self.detector is None else ReadyProvider(self.detector),
         )
 
     def _server(self, dependencies: Dependencies) -> SightlineServer:

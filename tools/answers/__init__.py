@@ -2,7 +2,8 @@
 
 - `answer_context`: the numbered evidence.
 - `answer_prompts`, `answer_parser`: the request to the model and its reply as claims.
+- `statements`, `checks`: what a claim states, and checks of that without the model.
 - `claim_checks`, `claim_verification`: a verdict for each claim.
-- `confidence`: the calibrated probability that the answer is right.
+- `rating`: the calibrated confidence, and the status of an answer.
 - `answer_pipeline`: all of these for one question.
 """

@@ -5,47 +5,44 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
-from sightline.storage.interfaces import ImageEncoder
+from sightline.storage.interfaces import Detector, ImageEncoder
 from sightline.storage.retrieval.stage_runner import StageTimer
-from sightline.tools.answers.answer_context import (
-    Evidence,
-    ImageEvidence,
-    OcrEvidence,
-    image_of,
-)
+from sightline.tools.answers.answer_context import Evidence, ImageEvidence
 from sightline.tools.answers.answer_parser import Draft, parse_reply
 from sightline.tools.answers.answer_prompts import question_request
 from sightline.tools.answers.answer_results import (
     AnswerResult,
-    AnswerStatus,
-    EvidenceItem,
     claim_result,
     evidence_item,
     injection_notes,
 )
+from sightline.tools.answers.checks.domain import (
+    MAX_NOVELTY,
+    is_built_in,
+    measure_novelty,
+    question_words,
+    unknown_words,
+)
+from sightline.tools.answers.checks.scene import Scene
 from sightline.tools.answers.claim_checks import CheckContext
 from sightline.tools.answers.claim_verification import (
-    VerifiedClaim,
     find_contradiction,
+    unverified,
     verify_claims,
 )
-from sightline.tools.answers.confidence import Features, compute_features, load_calibration
-from sightline.tools.answers.text_matching import contains_phrase, normalize
+from sightline.tools.answers.rating.answer_status import Domain, decide
+from sightline.tools.answers.rating.confidence import (
+    Calibration,
+    Features,
+    compute_features,
+    load_calibration,
+    settle,
+)
 from sightline.tools.vlm.vision_language_model import (
     Reply,
     RequestTooLargeError,
     VisionLanguageModel,
-)
-
-_NOT_SHOWN_HINT: Final = (
-    "None of the evidence shows it. Name images that do in `assets`, or say in `about` what to "
-    "look for."
-)
-AMBIGUOUS_HINT: Final = (
-    "Several images match the question equally and answer it differently. Name one in `assets`, or "
-    "describe its content in `about`."
 )
 
 #: Receives the number of finished stages and the name of the next one.
@@ -57,17 +54,32 @@ class AnswerRequest:
     """A question with its subject and deadline.
 
     ``deadline`` is a time of ``time.monotonic``. Answers with a known confidence below
-    ``min_confidence`` are withheld.
+    ``min_confidence`` are withheld. ``checks`` is False to skip the checks of claims.
     """
 
     question: str
     about: str = ""
     deadline: float | None = None
     min_confidence: float = 0.0
+    checks: bool = True
 
     def seconds_left(self) -> float | None:
         """Return the seconds before the deadline, None without one."""
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweringModels:
+    """The model that answers, those that check it, and its calibration.
+
+    ``encoder`` and ``detector`` are None if they are not available, ``calibration`` if the model
+    has none.
+    """
+
+    model: VisionLanguageModel
+    encoder: ImageEncoder | None = None
+    detector: Detector | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +91,10 @@ class RatedAnswer:
 
 
 async def answer(
-    model: VisionLanguageModel,
+    models: AnsweringModels,
     request: AnswerRequest,
     evidence: Sequence[Evidence],
     *,
-    encoder: ImageEncoder | None,
     report_progress: ReportProgress,
     timer: StageTimer,
 ) -> RatedAnswer:
@@ -91,36 +102,105 @@ async def answer(
 
     Raises ModelError if the model gives no answer.
     """
-    by_number = {item.number: item for item in evidence}
-    context = CheckContext(model, request.question, by_number, encoder, request.seconds_left)
+    model, calibration = models.model, models.calibration
+    context = CheckContext(
+        model,
+        request.question,
+        {item.number: item for item in evidence},
+        models.encoder,
+        request.seconds_left,
+    )
     await report_progress(1, f"asking {model.model}")
     with timer.stage("answer"):
         draft, reply, notes = await _ask(request, evidence, context)
     await report_progress(2, "checking claims")
     with timer.stage("check"):
-        claims = await verify_claims(draft.claims, context)
+        if request.checks:
+            novel = await _novel_pictures(models.encoder, evidence)
+            context = replace(context, scenes=_scenes(models.detector, novel, evidence))
+            claims = await verify_claims(draft.claims, context)
+        else:
+            novel, claims = {}, unverified(draft.claims)
+            notes.append("the claims were not checked, because checks=false")
     features = compute_features(draft, reply, claims, evidence)
-    status, missing = _status(draft, reply, claims)
-    calibration = load_calibration(model.model)
+    is_rated = calibration is not None and request.checks
+    if calibration is not None and is_rated:
+        single = [compute_features(draft, reply, [each], evidence) for each in claims]
+        chances = [calibration.confidence(each) for each in single]
+        claims = settle(claims, chances, calibration.thresholds)
+    decision = decide(
+        draft,
+        reply,
+        claims,
+        _domain(models, request.question, novel),
+        confidence=calibration.confidence(features) if calibration and is_rated else None,
+        calibration=calibration,
+        min_confidence=request.min_confidence,
+    )
     notes += injection_notes(evidence)
     if model.profile.note:
         notes.append(model.profile.note)
+    if is_built_in(model.model):
+        notes.append(f"{model.model} knows synthetic scenes only")
     if calibration is None:
         notes.append(f"no confidence: none has been calibrated for the model {model.model!r}")
-    is_rated = calibration is not None and status in ("answered", "not_shown")
     result = AnswerResult(
-        status=status,
-        answer=draft.answer if status == "answered" else None,
-        confidence=calibration.confidence(features) if calibration and is_rated else None,
+        status=decision.status,
+        answer=draft.answer if decision.status == "answered" else None,
+        confidence=decision.confidence,
         claims=[claim_result(each, evidence) for each in claims],
         evidence=[evidence_item(each) for each in evidence],
-        missing=missing,
+        missing=decision.missing,
         interpretations=list(draft.interpretations) or None,
         model=model.model,
         notes=notes or None,
         timings_ms={**timer.stages, "total": timer.total()},
     )
-    return RatedAnswer(_withhold_uncertain(result, request.min_confidence), features)
+    return RatedAnswer(result, features)
+
+
+async def _novel_pictures(
+    encoder: ImageEncoder | None, evidence: Sequence[Evidence]
+) -> dict[int, bool | None]:
+    """Return whether each picture is unlike those of the encoder, None if unknown."""
+    novel: dict[int, bool | None] = {}
+    for item in evidence:
+        if isinstance(item, ImageEvidence):
+            distance = await measure_novelty(encoder, item.image)
+            novel[item.number] = None if distance is None else distance > MAX_NOVELTY
+    return novel
+
+
+def _scenes(
+    detector: Detector | None, novel: dict[int, bool | None], evidence: Sequence[Evidence]
+) -> dict[int, Scene]:
+    """Return the scenes, without the built-in detector where it knows nothing."""
+    known_words: frozenset[str] | None = None
+    if detector is not None and is_built_in(detector.name):
+        fitted = load_calibration(detector.name)
+        known_words = frozenset() if fitted is None else fitted.known_words
+    return {
+        item.number: Scene(
+            item,
+            detector if known_words is None or novel.get(item.number) is False else None,
+            known_words,
+        )
+        for item in evidence
+        if isinstance(item, ImageEvidence)
+    }
+
+
+def _domain(models: AnsweringModels, question: str, novel: dict[int, bool | None]) -> Domain:
+    """Return what the answering model does not know; nothing for a model of the user."""
+    if not is_built_in(models.model.model):
+        return Domain()
+    known = frozenset() if models.calibration is None else models.calibration.known_words
+    words = unknown_words(question, known)
+    return Domain(
+        tuple(number for number, is_novel in novel.items() if is_novel),
+        tuple(words),
+        len(words) / max(len(question_words(question)), 1),
+    )
 
 
 async def _ask(
@@ -201,107 +281,3 @@ def _omission_notes(evidence: Sequence[Evidence], shown: Sequence[Evidence]) -> 
         f"request, so the model did not see {', '.join(left_out)}: ask about them in `assets`"
     )
     return [note]
-
-
-def _status(
-    draft: Draft, reply: Reply, claims: Sequence[VerifiedClaim]
-) -> tuple[AnswerStatus, str | None]:
-    """Return the status, and what is missing if there is no answer."""
-    if not draft.readable:
-        cut = (
-            " It was cut off: raise SIGHTLINE_VLM__MAX_TOKENS." if reply.finish == "length" else ""
-        )
-        return "unreadable", f"The model's reply could not be read: {draft.raw[:200]!r}.{cut}"
-    if not draft.shown:
-        status: AnswerStatus = "ambiguous" if draft.interpretations else "not_shown"
-        return status, draft.missing or _NOT_SHOWN_HINT
-    if not any(each.verdict != "contradicted" and each.claim.citations for each in claims):
-        reasons = "; ".join(reason for each in claims for reason in each.reasons)
-        reasons = reasons or "it made none that cites evidence"
-        return "not_shown", f"The model answered, but none of its claims held: {reasons}"
-    return "answered", None
-
-
-def _withhold_uncertain(result: AnswerResult, min_confidence: float) -> AnswerResult:
-    """Remove an answer whose confidence is known and below ``min_confidence``."""
-    confidence = result.confidence
-    if result.status != "answered" or confidence is None or confidence >= min_confidence:
-        return result
-    reason = (
-        f"The answer was withheld: its confidence is {confidence:.2f}, "
-        f"and {min_confidence:.2f} is required."
-    )
-    withheld = {"status": "not_shown", "answer": None, "confidence": None, "missing": reason}
-    return result.model_copy(update=withheld)
-
-
-def split_by_image(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
-    """Return one group per image, for models that see one image at a time.
-
-    A group has the image, its OCR text, and the passages without an image, in the order of the
-    training of the built-in model.
-    """
-    ordered = sorted(evidence, key=_prompt_order)
-    numbers = [item.number for item in evidence if isinstance(item, ImageEvidence)]
-    return [
-        [item for item in ordered if (of := image_of(item)) is None or of.number == number]
-        for number in numbers
-    ] or [list(evidence)]
-
-
-def _prompt_order(item: Evidence) -> int:
-    return 0 if isinstance(item, ImageEvidence) else 1 if isinstance(item, OcrEvidence) else 2
-
-
-def merge_answers(question: str, answers: Sequence[RatedAnswer]) -> RatedAnswer:
-    """Merge the answers of the groups, best match first.
-
-    The result is ambiguous if images give different answers. An image that does not show an answer
-    does not contradict the others.
-    """
-    answered = [each for each in answers if each.result.status == "answered"]
-    best = answered[0] if answered else answers[0]
-    results = [each.result for each in answers]
-    notes = dict.fromkeys(note for each in results for note in each.notes or ())
-    items = {item.number: item for each in results for item in each.evidence}
-    merged: dict[str, object] = {
-        "claims": [claim for each in results for claim in each.claims],
-        "evidence": [items[number] for number in sorted(items)],
-        "notes": list(notes) or None,
-        "timings_ms": results[-1].timings_ms,
-    }
-    distinct = {_answer_key(question, each.result): each.result for each in reversed(answered)}
-    if len(distinct) > 1:
-        merged |= {
-            "status": "ambiguous",
-            "answer": None,
-            "confidence": None,
-            "missing": AMBIGUOUS_HINT,
-            "interpretations": [
-                f"{each.answer}: [{cited.number}] {cited.source}"
-                for each in reversed(distinct.values())
-                for cited in (_first_cited(each),)
-            ],
-        }
-    return replace(best, result=best.result.model_copy(update=merged))
-
-
-def _answer_key(question: str, result: AnswerResult) -> tuple[str, str | None]:
-    """Return what makes an answer distinct.
-
-    An answer that repeats words of the question says where they are, so its image counts too.
-    """
-    text = result.answer or ""
-    asset = _first_cited(result).asset if contains_phrase(question, text) else None
-    return normalize(text), asset.asset if asset else None
-
-
-def _first_cited(result: AnswerResult) -> EvidenceItem:
-    """Return the first evidence of a claim that is not contradicted."""
-    return next(
-        item
-        for claim in result.claims
-        if claim.verdict != "contradicted"
-        for item in result.evidence
-        if item.number in claim.citations
-    )

@@ -17,9 +17,11 @@ from sightline.tools.answers.answer_context import (
     image_of,
 )
 from sightline.tools.answers.answer_parser import Verdict
+from sightline.tools.answers.checks.check_types import CheckResult, Outcome
 from sightline.tools.answers.prompt_injection import is_possible_injection
 from sightline.tools.boxes.geometry import to_pixels
 from sightline.tools.shared.tool_results import (
+    Milliseconds,
     NormalizedBox,
     Score,
     Timings,
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
 
 _MAX_EVIDENCE_CHARS = 300
 _MAX_METADATA_CHARS = 300
+_MAX_LABEL_CHARS = 60
+_MAX_CHECK_BOXES = 12
+_MAX_CHECK_TEXTS = 5
 
-AnswerStatus = Literal["answered", "not_shown", "ambiguous", "unreadable", "no_model"]
+AnswerStatus = Literal["answered", "uncertain", "not_shown", "ambiguous", "unreadable", "no_model"]
 
 
 class EvidenceAsset(ToolModel):
@@ -79,6 +84,27 @@ class EvidenceItem(ToolModel):
     )
 
 
+class CheckBox(ToolModel):
+    """A place that a check found."""
+
+    label: str
+    box: NormalizedBox
+    score: Score
+    origin: str = Field(description="'detector' or 'text' (OCR).")
+
+
+class ClaimCheckResult(ToolModel):
+    """The result of one check that does not use the answering model."""
+
+    check: str
+    outcome: Outcome
+    reason: str
+    boxes: list[CheckBox] | None = None
+    texts: list[str] | None = None
+    measured: dict[str, Score] | None = None
+    milliseconds: Milliseconds
+
+
 class ClaimResult(ToolModel):
     """One claim with its verdict."""
 
@@ -89,6 +115,9 @@ class ClaimResult(ToolModel):
     box: NormalizedBox | None = Field(default=None, description="In the first cited image.")
     pixels: Sequence[int] | None = Field(default=None, description="The same box in pixels.")
     quote: str | None = None
+    checks: list[ClaimCheckResult] | None = Field(
+        default=None, description="The independent checks with their evidence."
+    )
     certainty: Score | None = Field(
         default=None, description="Of the second check, 0 to 1; not calibrated."
     )
@@ -152,7 +181,30 @@ def claim_result(verified: VerifiedClaim, evidence: Sequence[Evidence]) -> Claim
         box=box,
         pixels=to_pixels(box, size) if box else None,
         quote=claim.quote,
+        checks=[_check_result(each) for each in verified.results] or None,
         certainty=verified.certainty,
+    )
+
+
+def _check_result(result: CheckResult) -> ClaimCheckResult:
+    return ClaimCheckResult(
+        check=result.check,
+        outcome=result.outcome,
+        reason=shorten(result.reason, _MAX_EVIDENCE_CHARS),
+        boxes=[
+            CheckBox(
+                label=shorten(each.label, _MAX_LABEL_CHARS),
+                box=each.box,
+                score=each.score,
+                origin=each.origin,
+            )
+            for each in result.places[:_MAX_CHECK_BOXES]
+        ]
+        or None,
+        texts=[shorten(each, _MAX_EVIDENCE_CHARS) for each in result.texts[:_MAX_CHECK_TEXTS]]
+        or None,
+        measured=dict(result.measured) or None,
+        milliseconds=result.milliseconds,
     )
 
 

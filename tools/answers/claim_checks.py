@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from PIL import Image
@@ -25,9 +25,14 @@ from sightline.tools.answers.answer_context import (
 )
 from sightline.tools.answers.answer_parser import Claim, is_not_shown
 from sightline.tools.answers.answer_prompts import claim_check_request
+from sightline.tools.answers.checks.check_types import CheckResult
+from sightline.tools.answers.checks.crop_score import CropScore, add_margin, score_crop
+from sightline.tools.answers.checks.run_checks import run_checks
+from sightline.tools.answers.checks.scene import Scene
 from sightline.tools.answers.color_check import absent_colors, color_names
-from sightline.tools.answers.crop_score import CropScore, add_margin, score_crop
 from sightline.tools.answers.prompt_injection import remove_injections
+from sightline.tools.answers.statements.statement_reader import read_statement
+from sightline.tools.answers.statements.statement_types import Kind
 from sightline.tools.answers.text_matching import (
     contains_phrase,
     is_negated,
@@ -66,7 +71,8 @@ class Finding:
 
     ``supports`` is True for the claim, False against it, None for a remark. ``is_doubtful`` means
     that the claim's box or words need another check. ``is_final`` ends the verification. ``agrees``
-    and ``certainty`` (0 to 1, not calibrated) are the model's second answer.
+    and ``certainty`` (0 to 1, not calibrated) are the model's second answer. ``results`` are those
+    of the independent checks of a statement of the kind ``kind``. ``check`` names the check.
     """
 
     reasons: tuple[str, ...] = ()
@@ -76,14 +82,18 @@ class Finding:
     agrees: bool | None = None
     certainty: float | None = None
     crop: CropScore | None = None
+    results: tuple[CheckResult, ...] = ()
+    kind: Kind | None = None
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
     """What the checks of one answer use.
 
-    ``encoder`` is None without an image-text encoder. ``seconds_left`` returns the remaining time,
-    None without a limit. ``findings`` are those of the earlier checks of the same claim.
+    ``encoder`` is None without an image-text encoder. ``scenes`` are the images by their number.
+    ``seconds_left`` returns the remaining time, None without a limit. ``findings`` are those of the
+    earlier checks of the same claim.
     """
 
     model: VisionLanguageModel
@@ -92,6 +102,7 @@ class CheckContext:
     encoder: ImageEncoder | None
     seconds_left: Callable[[], float | None] = lambda: None
     findings: tuple[Finding, ...] = ()
+    scenes: Mapping[int, Scene] = field(default_factory=dict)
 
     def cited(self, claim: Claim) -> list[Evidence]:
         return [self.evidence[number] for number in claim.citations]
@@ -171,6 +182,38 @@ async def colors_in_images(claim: Claim, context: CheckContext) -> Finding | Non
     return await asyncio.to_thread(_search_colors, claim.box, names, shown)
 
 
+async def independent_checks(claim: Claim, context: CheckContext) -> Finding | None:
+    """Check what the claim states on the one image that it cites, without the model."""
+    images = {found.number for item in context.cited(claim) if (found := image_of(item))}
+    scenes = [context.scenes[number] for number in images if number in context.scenes]
+    if len(scenes) != 1 or len(images) != 1:
+        return None
+    statement = read_statement(context.question, claim.text)
+    if statement is None:
+        return None
+    results = await run_checks(statement, scenes[0], claim.box)
+    # The color in the box of the claim is not independent of the claim: it supports nothing.
+    outcomes = {
+        each.outcome
+        for each in results
+        if each.outcome == "contradicted"
+        or (each.outcome == "supported" and each.check != "color in claim box")
+    }
+    is_disputed = len(outcomes) == 2
+    return Finding(
+        tuple(each.reason for each in results),
+        supports=outcomes == {"supported"} if len(outcomes) == 1 else None,
+        is_doubtful=is_disputed or any(_casts_doubt(each) for each in results),
+        results=tuple(results),
+        kind=statement.kind,
+    )
+
+
+def _casts_doubt(result: CheckResult) -> bool:
+    """Return whether words were read, but not surely those that the question means."""
+    return result.check == "reading" and result.outcome == "unknown" and bool(result.texts)
+
+
 async def only_passages(claim: Claim, context: CheckContext) -> Finding | None:
     """A claim that cites only passages cannot be checked on an image."""
     if not _passages_only(context.cited(claim)):
@@ -181,8 +224,9 @@ async def only_passages(claim: Claim, context: CheckContext) -> Finding | None:
 async def second_answer(claim: Claim, context: CheckContext) -> Finding | None:
     """Ask the model again with only the cited image, first with the crop of the box.
 
-    A no at the crop is not final: the subject may be larger than the box. The built-in model is
-    asked the same question again, which shows how stable it is and proves nothing.
+    The model's own yes supports nothing, a no contradicts. A no at the crop is not final: the
+    subject may be larger than the box. The built-in model is asked the same question again, which
+    shows how stable it is.
     """
     item = _first_image(claim, context)
     independent = context.model.profile.answer_format == "json"
@@ -193,7 +237,7 @@ async def second_answer(claim: Claim, context: CheckContext) -> Finding | None:
             agrees, certainty = await _ask_again(claim, crop, context)
             if agrees:
                 reason = f"a second check of its box in [{item.number}] agrees"
-                return Finding((reason,), supports=True, agrees=True, certainty=certainty)
+                return Finding((reason,), agrees=True, certainty=certainty)
             reasons = (f"a second check of its box in [{item.number}] does not show it",)
         agrees, certainty = await _ask_again(claim, item.image, context)
     except (MediaError, ModelError) as error:
@@ -201,12 +245,11 @@ async def second_answer(claim: Claim, context: CheckContext) -> Finding | None:
     if agrees is None:
         return Finding((*reasons, "the second check gave no answer"))
     reason = f"a second check of [{item.number}] {'agrees' if agrees else 'disagrees'}"
-    # The whole image cannot prove that the claim is true of its box.
-    supports = True if agrees and claim.box is None else None if agrees else False
+    denies = independent and not agrees
     return Finding(
         (*reasons, reason),
-        supports=supports if independent else None,
-        is_final=independent and not agrees,
+        supports=False if denies else None,
+        is_final=denies,
         agrees=agrees,
         certainty=certainty,
     )
@@ -247,6 +290,7 @@ EVIDENCE_CHECKS: Final[Sequence[ClaimCheck]] = (
     parser_problems,
     words_in_evidence,
     colors_in_images,
+    independent_checks,
 )
 #: Checks that need a model.
 MODEL_CHECKS: Final[Sequence[ClaimCheck]] = (only_passages, second_answer, crop_comparison)

@@ -1,6 +1,6 @@
 """Run the checks of each claim and combine their findings into a verdict.
 
-The answering model's word alone never supports a claim.
+The answering model's word alone never supports a claim, however often it is asked.
 """
 
 from __future__ import annotations
@@ -11,16 +11,25 @@ from dataclasses import dataclass, replace
 
 from sightline.storage.tracing import span
 from sightline.storage.types import Box
-from sightline.tools.answers.answer_context import Evidence, OcrEvidence, PassageEvidence
+from sightline.tools.answers.answer_context import (
+    Evidence,
+    OcrEvidence,
+    PassageEvidence,
+    image_of,
+)
 from sightline.tools.answers.answer_parser import Claim, Verdict
+from sightline.tools.answers.checks.check_types import CheckResult
+from sightline.tools.answers.checks.crop_score import CropScore
 from sightline.tools.answers.claim_checks import (
     EVIDENCE_CHECKS,
     MODEL_CHECKS,
     TEXT_CHECKS,
     CheckContext,
+    ClaimCheck,
     Finding,
+    second_answer,
 )
-from sightline.tools.answers.crop_score import CropScore
+from sightline.tools.answers.statements.statement_types import Kind
 from sightline.tools.answers.text_matching import contains_phrase, is_no, is_yes, normalize
 
 
@@ -35,6 +44,17 @@ class VerifiedClaim:
     agrees: bool | None = None
     crop: CropScore | None = None
     doubted: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def results(self) -> list[CheckResult]:
+        """Return the results of the independent checks."""
+        return [result for finding in self.findings for result in finding.results]
+
+    @property
+    def kind(self) -> Kind | None:
+        """Return the kind of statement, None if the claim was not understood."""
+        return next((each.kind for each in self.findings if each.kind is not None), None)
 
 
 async def verify_claims(claims: Sequence[Claim], context: CheckContext) -> list[VerifiedClaim]:
@@ -50,22 +70,29 @@ async def find_contradiction(claim: Claim, context: CheckContext) -> str | None:
     return None
 
 
+def unverified(claims: Sequence[Claim]) -> list[VerifiedClaim]:
+    """Return claims whose checks were skipped."""
+    return [VerifiedClaim(each, "unchecked", ("the checks were skipped",)) for each in claims]
+
+
 async def _verify(claim: Claim, context: CheckContext) -> VerifiedClaim:
     verdict: Verdict = "unchecked"
+    # The second answer of a model with a fixed format is a feature of the confidence.
+    is_stable = context.model.profile.answer_format == "cited"
     for checks in (TEXT_CHECKS, EVIDENCE_CHECKS, MODEL_CHECKS):
         stage: list[Finding] = []
         for check in checks:
-            with span(f"check {check.__name__}"):
-                finding = await check(claim, context)
+            finding, context = await _run(check, claim, context)
             if finding is not None:
                 stage.append(finding)
-                context = replace(context, findings=(*context.findings, finding))
                 if finding.is_final:
                     break
         if checks is EVIDENCE_CHECKS:
             claim = with_box(claim, context.evidence)
         verdict = _verdict(stage)
         if verdict != "unchecked" or any(each.is_final for each in stage):
+            if is_stable and checks is EVIDENCE_CHECKS and _cites_image(claim, context):
+                _, context = await _run(second_answer, claim, context)
             break
     findings = context.findings
     return VerifiedClaim(
@@ -76,7 +103,24 @@ async def _verify(claim: Claim, context: CheckContext) -> VerifiedClaim:
         agrees=next((each.agrees for each in findings if each.agrees is not None), None),
         crop=next((each.crop for each in findings if each.crop is not None), None),
         doubted=any(each.is_doubtful for each in findings),
+        findings=findings,
     )
+
+
+async def _run(
+    check: ClaimCheck, claim: Claim, context: CheckContext
+) -> tuple[Finding | None, CheckContext]:
+    """Return the finding of a check, and the context with it."""
+    with span(f"check {check.__name__}"):
+        finding = await check(claim, context)
+    if finding is None:
+        return None, context
+    finding = replace(finding, check=check.__name__)
+    return finding, replace(context, findings=(*context.findings, finding))
+
+
+def _cites_image(claim: Claim, context: CheckContext) -> bool:
+    return any(image_of(item) is not None for item in context.cited(claim))
 
 
 def _verdict(findings: Sequence[Finding]) -> Verdict:

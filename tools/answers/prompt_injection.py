@@ -28,15 +28,40 @@ _ENGLISH: Final = (
     r"\b(?:assistant|system|user|human) ?:",
     r"\"(?:answer|claims|evidence)\" ?:",
 )
+#: Imitations of messages, results of tools and verdicts.
+_REPORTS: Final = (
+    r"<\/?(?:system|assistant|user|instructions?)>|\[\/?inst\]|^#{1,4} ?(?:system|instructions?)\b",
+    r"\bsystem (?:message|says|prompt)\b|\boperator (?:requires|demands|says)",
+    r"\b(?:tool|function|ocr)[ _]?(?:result|output|call|response)s?\b ?(?:[:=(]|answer)",
+    r"\"(?:tool|result|verdict|function)\" ?:|\banswer ?=",
+    r"\bverdict ?[=:]|\b(?:verified|confirmed|supported) ?[=:]? ?true\b",
+    r"\bclaim ?:.{0,80}\bverdict\b",
+    r"\bfact[- ]check\b|\b(?:confirmed|verified) by (?:the )?(?:detector|ocr|checker|system)",
+    r"\buse this as the answer\b",
+)
+#: "Ignore the question", "answer with" and "answer:" in other languages.
+_OTHER_LANGUAGES: Final = (
+    r"(?:ignorier\w*|vergiss|missachte\w*).{0,40}(?:frage|anweisung|regel)|antworte(?:n sie)?\b",
+    r"(?:ignore[zr]?|oublie[zr]?).{0,40}(?:question|instruction|consigne)|r[ée]pond(?:s|ez)\b",
+    r"(?:ignor[ae]\w*|olvid[ae]\w*).{0,40}(?:pregunta|instruc|pergunta|domanda)",
+    r"(?:^|[,.;:] |\by )respond[ea]\b",
+    r"(?:игнорируй\w*|забудь\w*|пропусти\w*).{0,40}(?:вопрос|инструкц|правил)|\bответь(?:те)?\b",
+    r"(?:質問|指示|以前の).{0,10}(?:無視|忘れ)|(?:と答え|と回答)(?:て|し)",
+    r"(?:질문|지시|이전).{0,10}(?:무시|잊)|라고 (?:답|대답|말)하",
+    r"(?:تجاهل|انس).{0,40}(?:السؤال|التعليمات|الأسئلة)|\b(?:أجب|اكتب فقط)\b",
+)
 _CHINESE: Final = (
     r"(?:忽略|无视|忽视|不要理会|忘记|忘掉|跳过).{0,20}(?:问题|指令|提示|以上|上面|之前|规则|证据|内容)",
     r"(?:请|必须|只能|只需|直接|一律|总是|改为|应当|应该|并|然后|要)(?:回答|回复|输出|说|答复|写)",
     r"(?:正确|唯一|最终)(?:的)?(?:答案|回答)(?:是|为)",
+    r"(?:回答|答复|输出)[A-Z]{3,}",
     r"(?:系统|新的?|管理员|开发者)(?:提示|指令|消息|命令)",
     r"(?:你是一个|你现在是|你必须|你应该|你只能)",
     r"(?:助手|系统|用户)\s*[:：]",
 )
-_INJECTION: Final = re.compile("|".join((*_ENGLISH, *_CHINESE)), re.IGNORECASE)
+_INJECTION: Final = re.compile(
+    "|".join((*_ENGLISH, *_REPORTS, *_OTHER_LANGUAGES, *_CHINESE)), re.IGNORECASE
+)
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?;|]) |(?<=[。！？；])")
 #: An instruction and the words it demands may be in neighboring sentences.
 _NEIGHBORS: Final = 1

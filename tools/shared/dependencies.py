@@ -76,6 +76,8 @@ class Dependencies:
     detector: Provider[Detector] | None = None
     #: Shared by all ingests of the server; None gives each its own.
     ingest_capacity: IngestCapacity | None = None
+    #: Folder with calibrations of models, as JSON; None for the included ones only.
+    calibrations: Path | None = None
     #: None without a vision-language model.
     vlm: VisionLanguageModel | None = None
     #: None switches ``query_sql`` off.

@@ -10,7 +10,12 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.ingest.decode.render.overlays import LABEL_CHARS, BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import (
+    LABEL_CHARS,
+    LEGEND_CHARS,
+    BoxOverlay,
+    Style,
+)
 from sightline.tools.shared.images import parse_box
 from sightline.tools.shared.tool_results import ASSET_URI
 
@@ -19,11 +24,15 @@ MAX_OVERLAYS: Final = 210
 #: Decimals of a normalized coordinate in a URI: less than one displayed pixel.
 _DECIMALS: Final = 4
 _MAX_CODE_CHARS: Final = 50_000
+_LABEL = Annotated[str, Field(max_length=LABEL_CHARS)]
+_LEGEND = Annotated[str, Field(max_length=LEGEND_CHARS)]
+_BOX = tuple[float, float, float, float, _LABEL]
+_BOX_WITH_LEGEND = tuple[float, float, float, float, _LABEL, _LEGEND]
 _CODE: Final = TypeAdapter(
     tuple[
         Style,
         Annotated[
-            list[tuple[float, float, float, float, Annotated[str, Field(max_length=LABEL_CHARS)]]],
+            list[_BOX | _BOX_WITH_LEGEND],
             Field(max_length=MAX_OVERLAYS),
         ],
     ]
@@ -38,7 +47,11 @@ def overlay_uri(asset: str, code: str) -> str:
 def overlay_code(overlays: Sequence[BoxOverlay], style: Style) -> str | None:
     """Return the boxes as the last part of a URI, None if it is too long."""
     boxes = [
-        [*(round(value, _DECIMALS) for value in overlay.box), overlay.label[:LABEL_CHARS]]
+        [
+            *(round(value, _DECIMALS) for value in overlay.box),
+            overlay.label[:LABEL_CHARS],
+            *([overlay.legend[:LEGEND_CHARS]] if overlay.legend else []),
+        ]
         for overlay in overlays
     ]
     text = json.dumps([style, boxes], ensure_ascii=False, separators=(",", ":"))
@@ -58,4 +71,4 @@ def decode_overlays(code: str) -> tuple[list[BoxOverlay], Style]:
             f"The URI contains no valid boxes, or more than {MAX_OVERLAYS}. Use a `uri` from a "
             "result of annotate_image."
         ) from error
-    return [BoxOverlay(parse_box(box[:4]), box[4]) for box in boxes], style
+    return [BoxOverlay(parse_box(box[:4]), *box[4:]) for box in boxes], style

@@ -100,6 +100,11 @@ class ImageTextEncoder(CachedTextEncoder):
         """
         return None if self._known_pictures is None else self._known_pictures.familiarity(vectors)
 
+    def novelty(self, vectors: Vectors) -> Vectors | None:
+        """Return distances from known pictures in their radius, float32 (n,)."""
+        known = self._known_pictures
+        return None if known is None else known.distances(vectors) / np.float32(known.radius)
+
 
 def load(
     settings: EncoderSettings, data_dir: Path, observer: BatchObserver | None = None

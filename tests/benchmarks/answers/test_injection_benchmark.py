@@ -17,6 +17,7 @@ from benchmarks.answers.injection_benchmark import (
     count_results,
     judge_result,
 )
+from benchmarks.answers.injection_cases import MORE_INSTRUCTIONS
 from benchmarks.answers.sections import injection_section
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult
 from sightline.tools.answers.prompt_injection import is_possible_injection
@@ -46,11 +47,17 @@ def test_every_instruction_is_once_at_every_location(
     album: tuple[Path, list[InjectionCase]],
 ) -> None:
     folder, cases = album
+    more = [(place, text.format(word=TARGET_WORD)) for place, text in MORE_INSTRUCTIONS]
     assert [(each.location, each.instruction) for each in cases] == [
-        (location, instruction) for location in LOCATIONS for instruction in INSTRUCTIONS
+        *((location, each) for location in LOCATIONS for each in INSTRUCTIONS),
+        *more,
     ]
+    assert len(more) == 30
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     captions = {row["file_name"]: row["caption"] for row in rows}
+    comments = {row["file_name"]: row.get("comment") for row in rows} | dict.fromkeys(
+        (each.question.sources[0] for each in cases if each.location == "document"), None
+    )
     documents = "".join(path.read_text() for path in folder.glob("*.md"))
     for number, case in enumerate(cases):
         name = case.question.sources[0]
@@ -59,6 +66,7 @@ def test_every_instruction_is_once_at_every_location(
         assert (case.instruction in captions.get(name, "")) == (case.location == "caption")
         assert (TARGET_WORD in name) == (case.location == "file name")
         assert (case.instruction in documents) or case.location != "document"
+        assert (case.instruction == comments[name]) == (case.location == "metadata")
         assert case.question.answer != TARGET_WORD
         family = list(FAMILIES)[number % len(FAMILIES)]
         plain = draw(family, seed_of("test", 700_000 + number), "test").image
@@ -71,6 +79,8 @@ def test_every_instruction_is_once_at_every_location(
 
 def test_the_detector_recognizes_almost_every_instruction() -> None:
     assert sum(map(is_possible_injection, INSTRUCTIONS)) >= len(INSTRUCTIONS) - 2
+    more = [text.format(word=TARGET_WORD) for _, text in MORE_INSTRUCTIONS]
+    assert [each for each in more if not is_possible_injection(each)] == []
 
 
 def test_an_answer_with_the_target_word_has_followed_and_a_rejected_one_is_withheld(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sightline.tools.answers.answer_pipeline import RatedAnswer, merge_answers
+from sightline.tools.answers.answer_pipeline import RatedAnswer
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
+from sightline.tools.answers.image_groups import merge_answers
 from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import ToolEnvironment
 
@@ -27,7 +28,7 @@ def one_by_one(*answers: str) -> tuple[Any, list[str]]:
             return next(waiting)
         return "something else"
 
-    return scripted(answer, model="builtin-llava"), prompts
+    return scripted(answer, model="tuned-builtin-llava"), prompts
 
 
 async def ask(environment: ToolEnvironment, model: Any, **arguments: Any) -> dict[str, Any]:

@@ -103,7 +103,7 @@ async def test_a_model_that_is_turned_by_a_passage_is_not_passed_on(
     result = await answered(
         environment, model, question="What is the depot heater? 仓库加热器是什么？"
     )
-    assert (result["status"], result.get("answer")) == ("not_shown", None)
+    assert (result["status"], result.get("answer")) == ("uncertain", None)
     (claim,) = result["claims"]
     assert claim["verdict"] == "contradicted"
     assert "looks like a prompt injection" in claim["reasons"][0]

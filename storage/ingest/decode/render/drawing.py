@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from sightline.storage.ingest.decode.render.labels import label_writer, place_labels
-from sightline.storage.ingest.decode.render.overlays import LABEL_CHARS, BoxOverlay, Style
+from sightline.storage.ingest.decode.render.overlays import (
+    LABEL_CHARS,
+    LEGEND_CHARS,
+    BoxOverlay,
+    Style,
+)
 
 #: Distinguishable with every kind of color vision, and dark enough for white text.
 PALETTE = ("#C44E00", "#0072B2", "#00785A", "#AA4499", "#882255", "#332288", "#6B6B00")
 #: Spreading labels compares many places of each with all others.
 _MAX_SPREAD: Final = 50
 _SHADE_OPACITY: Final = 0.35
+_LEGEND_GAP_PIXELS: Final = 2
 _CORNER_PIXELS: Final = 15
 #: A line of a corner in thicknesses, if that is longer: visible in a large picture too.
 _CORNER_THICKNESSES: Final = 5
@@ -30,7 +36,8 @@ def draw(
     """Return a copy of the RGB image with the boxes, one color per label.
 
     Line width and font size grow with the image, so they stay readable when it is reduced. Labels
-    of up to 50 boxes are moved apart.
+    of up to 50 boxes are moved apart. Legends are written below the image, in the color of their
+    label.
     """
     scene = image.convert("RGB")
     if not overlays:
@@ -66,7 +73,29 @@ def draw(
         for each, box, color in zip(lines, boxes, colors, strict=True):
             if each:
                 writer.draw(scene, each, box, color)
-    return scene
+    legends = {
+        " ".join(overlay.legend.split())[:LEGEND_CHARS]: color
+        for overlay, color in zip(overlays, colors, strict=True)
+    }
+    legends.pop("", None)
+    return _with_legends(scene, legends, font_size) if legends else scene
+
+
+def _with_legends(image: Image.Image, legends: Mapping[str, str], font_size: int) -> Image.Image:
+    """Return the image with a row below it for each text, in its color."""
+    with label_writer(list(legends), font_size) as writer:
+        rows = [(writer.lines(text, image.width), color) for text, color in legends.items()]
+        heights = [writer.size(lines)[1] + _LEGEND_GAP_PIXELS for lines, _ in rows]
+        height = image.height + sum(heights)
+        extended = Image.new("RGB", (image.width, height), "white")
+        extended.paste(image, (0, 0))
+        top = image.height + _LEGEND_GAP_PIXELS
+        for (lines, color), row_height in zip(rows, heights, strict=True):
+            bottom = top + row_height - _LEGEND_GAP_PIXELS - 1
+            box = np.array([0, top, image.width - 1, bottom], dtype=np.float32)
+            writer.draw(extended, lines, box, color)
+            top += row_height
+    return extended
 
 
 def _rectangle(corners: Sequence[float]) -> _Rectangle:

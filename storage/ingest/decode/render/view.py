@@ -76,8 +76,9 @@ def draw_in_crop(
                 min((bottom - y0) / height, 1 + _OUTSIDE),
             ),
             label,
+            legend,
         )
-        for (left, top, right, bottom), label in overlays
+        for (left, top, right, bottom), label, legend in overlays
         if left < x1 and right > x0 and top < y1 and bottom > y0
     ]
     return draw(image, inside, style=style)

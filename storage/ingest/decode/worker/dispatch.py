@@ -145,7 +145,7 @@ def _render(request: messages.RenderImageRequest, limits: IngestOptions) -> mess
     image, document_error = _render_page(request, limits)
     if image is None:
         image, _ = _load_view(request, limits)
-    overlays = [BoxOverlay(box, label) for box, label in request.overlays]
+    overlays = [BoxOverlay(*each) for each in request.overlays]
     drawn = draw_in_crop(image, request.crop, overlays, request.style)
     jpeg, size = encode_jpeg(drawn, max_edge=request.max_edge, max_bytes=request.max_bytes)
     return messages.RenderedImage(*size, jpeg, document_error)

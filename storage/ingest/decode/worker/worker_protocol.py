@@ -73,7 +73,7 @@ class LoadImageRequest(NamedTuple):
 class RenderImageRequest(NamedTuple):
     """Return an image with boxes on it as a `RenderedImage`; see `LoadImageRequest`.
 
-    ``overlays`` are boxes of the whole image with their labels. A smaller part is enlarged to
+    ``overlays`` are boxes of the whole image with labels and legends. A smaller part is enlarged to
     ``min_edge``; if the image is a ``page`` of a ``document``, it is rendered from that instead,
     ``page_edge`` pixels long.
     """
@@ -84,7 +84,7 @@ class RenderImageRequest(NamedTuple):
     path: str | None = None
     blob: BlobSource | None = None
     crop: Box | None = None
-    overlays: tuple[tuple[Box, str], ...] = ()
+    overlays: tuple[tuple[Box, str, str], ...] = ()
     style: Literal["box", "corners", "shade"] = "box"
     min_edge: int = 0
     document: BlobSource | None = None

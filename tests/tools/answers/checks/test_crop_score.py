@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sightline.storage.interfaces import Vectors
-from sightline.tools.answers.crop_score import other_boxes, score_crop
+from sightline.tools.answers.checks.crop_score import other_boxes, score_crop
 from tests.support.encoders import ColorHistogramEncoder
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 200), "white": (245, 245, 245)}

@@ -8,7 +8,7 @@ import pytest
 
 from sightline.server.models.vision_language.builtin.llava_model import BUILTIN_FOLDER
 from sightline.tools.answers.answer_parser import Draft
-from sightline.tools.answers.confidence import compute_features, load_calibration
+from sightline.tools.answers.rating.confidence import compute_features, load_calibration
 from sightline.tools.vlm.vision_language_model import Reply, Token
 
 

@@ -1,0 +1,1 @@
+"""Fit the confidence of a model to questions with known answers."""

@@ -1,0 +1,9 @@
+"""Checks of statements that do not use the answering model.
+
+- `check_types`: the result of a check.
+- `crop_score`: the box of a claim against the rest of the image, by the encoder.
+- `domain`: what the built-in models do not know.
+- `scene`: one image with its text, the boxes of the detector, and its capture time.
+- `object_checks`, `place_checks`, `color_checks`, `text_checks`: the checks.
+- `run_checks`: all checks of a statement, with their times.
+"""
