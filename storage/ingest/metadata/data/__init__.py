@@ -1,0 +1,1 @@
+"""Tables of places, and the program that makes them."""
