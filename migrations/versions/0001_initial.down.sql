@@ -14,8 +14,8 @@ DROP TABLE
     sightline.compared_asset, sightline.cluster_member, sightline.cluster,
     sightline.retrieval_log, sightline.annotation, sightline.embedding, sightline.vocabulary,
     sightline.posting,
-    sightline.passage, sightline.region, sightline.thumbnail, sightline.asset, sightline.source,
-    sightline.encoder_reliability,
+    sightline.passage, sightline.region, sightline.picture_pair, sightline.thumbnail,
+    sightline.asset, sightline.source, sightline.encoder_reliability,
     sightline.collection_embedding_space, sightline.embedding_space, sightline.collection,
     sightline.id_key;
 DROP FUNCTION

@@ -250,6 +250,17 @@ COMMENT ON TABLE sightline.thumbnail IS 'Small JPEG of an asset.';
 COMMENT ON COLUMN sightline.thumbnail.local_hashes IS
     'Hashes of up to 64 spots with their places, as in storage/picture_hashes.py.';
 
+-- Other assets have no foreign key: two deletions would wait for each other's pairs.
+CREATE TABLE sightline.picture_pair (
+    collection_id integer NOT NULL,
+    asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
+    other_asset_id text NOT NULL,
+    PRIMARY KEY (asset_id, other_asset_id)
+);
+CREATE INDEX picture_pair_other_idx ON sightline.picture_pair (other_asset_id);
+COMMENT ON TABLE sightline.picture_pair IS
+    'Assets that show the same, in both directions, as judged when they were ingested.';
+
 CREATE TABLE sightline.region (
     id bigint PRIMARY KEY DEFAULT sightline.new_id_block('region'),
     asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
@@ -593,10 +604,12 @@ REVOKE ALL ON FUNCTION sightline.enable_collection_policy FROM PUBLIC;
 SELECT sightline.enable_collection_policy(target)
 FROM unnest(ARRAY[
     'sightline.collection_embedding_space', 'sightline.encoder_reliability', 'sightline.source',
-    'sightline.asset', 'sightline.passage', 'sightline.vocabulary', 'sightline.embedding',
-    'sightline.cluster', 'sightline.cluster_member', 'sightline.compared_asset',
+    'sightline.asset', 'sightline.picture_pair', 'sightline.passage', 'sightline.vocabulary',
+    'sightline.embedding', 'sightline.cluster', 'sightline.cluster_member', 'sightline.compared_asset',
     'sightline.near_duplicate'
 ]::regclass[]) AS target;
+CREATE POLICY by_other_asset ON sightline.picture_pair AS RESTRICTIVE
+    USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = other_asset_id));
 CREATE POLICY by_other_asset ON sightline.near_duplicate AS RESTRICTIVE
     USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = other_asset_id));
 

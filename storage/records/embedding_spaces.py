@@ -6,6 +6,7 @@ values Postgres would plan for all partitions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
@@ -101,6 +102,17 @@ async def find_for_collection(
     """Return the space of a collection at a level, or None if it has no such vectors."""
     params = {"collection_id": collection_id, "level": level}
     return await fetch_one(connection, _SQL["find_for_collection"], params, row=_to_space)
+
+
+async def of_collections(
+    connection: Connection, collection_ids: Sequence[int]
+) -> dict[int, EmbeddingSpace]:
+    """Return the space of whole images by collection id."""
+    params = {"collections": list(collection_ids)}
+    rows: list[dict[str, Any]] = await fetch_all(
+        connection, _SQL["of_collections"], params, row=dict
+    )
+    return {row.pop("collection_id"): _to_space(**row) for row in rows}
 
 
 async def assign(connection: Connection, collection_id: int, space: EmbeddingSpace) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from psycopg import sql
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.records.picture_pairs import Picture
 from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.ranking.duplicate_groups import (
-    Picture,
     cosine_of,
     group_pictures,
     load_vectors,
@@ -90,7 +89,7 @@ async def find_duplicates(
         caches = caches or SearchCaches()
         scope = await resolve_scope(connection, selection, {}, ASSETS, caches)
         pictures, total = await _load_pictures(connection, scope)
-        spaces = await _image_spaces(connection, scope)
+        spaces = await embedding_spaces.of_collections(connection, scope.collection_ids)
     connect = partial(database.connection, autocommit=True)
     leaders, is_complete = await group_pictures(pictures, spaces, connect)
     members: dict[int, list[int]] = {}
@@ -125,16 +124,6 @@ async def _load_pictures(connection: Connection, scope: SearchScope) -> tuple[li
     cursor = await connection.execute(sql.SQL(_SQL["count"]).format(rows=rows), parameters)
     ((total,),) = await cursor.fetchall()
     return pictures, total
-
-
-async def _image_spaces(connection: Connection, scope: SearchScope) -> dict[int, EmbeddingSpace]:
-    """Return the embedding space of whole images by collection id."""
-    params = {"collections": scope.collection_ids}
-    rows: list[dict[str, Any]] = await fetch_all(connection, _SQL["image_spaces"], params, row=dict)
-    return {
-        row.pop("collection_id"): EmbeddingSpace(row.pop("id"), EncoderIdentity(**row), "asset")
-        for row in rows
-    }
 
 
 async def _describe(

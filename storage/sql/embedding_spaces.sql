@@ -17,6 +17,14 @@ FROM sightline.collection_embedding_space AS u
 JOIN sightline.embedding_space AS s ON s.id = u.embedding_space_id
 WHERE u.collection_id = %(collection_id)s AND u.level = %(level)s
 
+-- name: of_collections
+-- The embedding spaces of whole images, by collection.
+SELECT
+    u.collection_id, s.id, s.encoder AS name, s.weights, s.preprocessing, s.dimension, s.level
+FROM sightline.collection_embedding_space AS u
+JOIN sightline.embedding_space AS s ON s.id = u.embedding_space_id
+WHERE u.level = 'asset' AND u.collection_id = ANY (%(collections)s)
+
 -- name: list
 SELECT id, encoder AS name, weights, preprocessing, dimension, level
 FROM sightline.embedding_space

@@ -85,12 +85,3 @@ SELECT a.id, a.collection_id, a.sha256, a.perceptual_hash, a.symmetric_hash
 FROM {rows}
 ORDER BY a.width::bigint * a.height DESC, a.id
 LIMIT %(limit)s
-
--- name: image_spaces
--- The embedding spaces of whole images, by collection.
-SELECT
-    u.collection_id, space.id, space.encoder AS name, space.weights, space.preprocessing,
-    space.dimension
-FROM sightline.collection_embedding_space AS u
-JOIN sightline.embedding_space AS space ON space.id = u.embedding_space_id
-WHERE u.level = 'asset' AND u.collection_id = ANY (%(collections)s)

@@ -49,6 +49,7 @@ VALUES ('aaaaaaaaaaaa', 1, 1, 'image', 'file:/dev/null', sha256('a'), 64, 48,
     '2026-05-01 14:40+00', '2026-05-01 16:40', 'red apple', '{"price": 3}', -7,
     'scan');
 INSERT INTO sightline.thumbnail VALUES ('aaaaaaaaaaaa', 'jpeg', 64, 48);
+INSERT INTO sightline.picture_pair VALUES (1, 'aaaaaaaaaaaa', 'bbbbbbbbbbbb');
 INSERT INTO sightline.region (asset_id, kind, x0, y0, x1, y1, label, score)
 VALUES ('aaaaaaaaaaaa', 'ocr_line', 0, 0, 1, 1, 'sign', 0.5);
 INSERT INTO sightline.passage (

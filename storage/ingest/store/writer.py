@@ -31,6 +31,7 @@ from sightline.storage.ingest.store.copy_rows import (
     RegionRow,
     TargetSpaces,
 )
+from sightline.storage.records import picture_pairs
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.deleted_words import DeletedWords
 from sightline.storage.records.deletion import (
@@ -124,6 +125,7 @@ class IngestWriter:
                 self._add_rows(rows, source, id_key, id_, assets[id_])
             await rows.copy(connection, self.collection.id, self.spaces)
             await words.forget(connection)
+            await picture_pairs.store_pairs(connection, _compared(rows, updated, assets))
             for source in sources:
                 if source not in outcomes:
                     outcomes[source] = await self._outcome_of_unwritten(connection, source)
@@ -325,6 +327,17 @@ class IngestWriter:
             else:
                 continue
             rows.passages.append(PassageRow(source_id, described, passage))
+
+
+def _compared(
+    rows: BatchRows,
+    updated: Mapping[stages.EmbeddedSource, int],
+    assets: Mapping[int, Sequence[ExistingAsset]],
+) -> list[str]:
+    """Return the ids of assets that are new, or whose text was read again."""
+    read = [id_ for source, id_ in updated.items() if source.decoded.ocr_engine is not None]
+    known = [asset.id for id_ in read for asset in assets[id_]]
+    return [*dict.fromkeys((*(row.id for row in rows.assets), *known))]
 
 
 def _existing_of(source: stages.FinishedSource) -> stages.ExistingSource | None:

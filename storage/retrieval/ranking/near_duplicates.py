@@ -1,8 +1,7 @@
-"""The rule for near-duplicates, and the pairs of pictures that it has to judge.
+"""Find the pairs of pictures that may be near-duplicates, among many.
 
 A pair is a candidate if the symmetric hashes differ in at most 2 of 16 bits and the perceptual
-hashes of some orientation in at most 12 of 63. Candidates are judged by their text if both have
-text, else by `are_near_duplicates`: by the local hashes that they share and by their vectors.
+hashes of some orientation in at most 12 of 63. `picture_pairs` judges candidates.
 """
 
 from __future__ import annotations
@@ -13,17 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.storage.picture_hashes import nearby, turn_hashes
-from sightline.storage.retrieval.retrievers.copy_retriever import (
-    MIN_SPOTS,
-    SAME_BITS,
-    SIMILAR_BITS,
-    SYMMETRIC_BITS,
-    confirms,
-)
+from sightline.storage.records.picture_pairs import SIMILAR_BITS
+from sightline.storage.retrieval.retrievers.copy_retriever import SYMMETRIC_BITS
 
 MAX_CANDIDATES = 4
 """Candidates of one picture, the nearest of those before it."""
-_MIN_SIMILAR_SHARE, _MIN_SIMILAR_COSINE = 0.5, 0.9
 _MAX_COMPARED = 100_000_000
 _MAX_OF_BUCKET = 1_000
 _CHUNK = 50_000  # pairs: their hashes stay in the cache of the CPU
@@ -47,17 +40,6 @@ class CandidatePairs:
     orientations: Indexes
     ranks: Indexes
     is_complete: bool
-
-
-def are_near_duplicates(bits: int, matches: int, spots: int, cosine: float) -> bool:
-    """Return whether a candidate pair shows the same, if text does not tell.
-
-    ``matches`` of at least ``spots`` local hashes each are shared. ``cosine`` is that of the
-    vectors, 0 if there are none; a higher one never makes a pair less near.
-    """
-    if spots < MIN_SPOTS or bits <= SAME_BITS:
-        return confirms(bits, matches, spots, cosine)
-    return matches >= _MIN_SIMILAR_SHARE * spots and cosine >= _MIN_SIMILAR_COSINE
 
 
 def candidate_pairs(perceptual: Hashes, symmetric: npt.NDArray[np.uint16]) -> CandidatePairs:

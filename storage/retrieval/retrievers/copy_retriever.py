@@ -20,7 +20,6 @@ from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.picture_hashes import (
     PictureHashes,
-    Spots,
     count_matches,
     nearby,
     orientations,
@@ -28,8 +27,13 @@ from sightline.storage.picture_hashes import (
     unpack_spots,
 )
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.records.picture_pairs import (
+    SAME_BITS,
+    SIMILAR_BITS,
+    confirms,
+    local_hashes,
+)
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.retrievers.similarity_calibration import NEAR_IDENTICAL
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.storage.retrieval.search_types import (
     Hit,
@@ -42,13 +46,6 @@ from sightline.storage.retrieval.search_types import (
 
 SYMMETRIC_BITS = 2
 """Symmetric hashes of near-duplicates differ in at most so many of 16 bits."""
-SAME_BITS = 6
-SIMILAR_BITS = 12
-"""Of 319 photographs, product pictures and screenshots, the nearest two differ in 7 of 63 bits."""
-MIN_SPOTS = 8
-"""Fewer local hashes confirm nothing."""
-_MIN_MATCHES = 4
-_MIN_SAME_SHARE = 0.25
 _MAX_CANDIDATES = 100
 _SQL = load_sql("copies")
 
@@ -109,19 +106,6 @@ def nearest_orientation(perceptual: int, turned: Sequence[int]) -> tuple[int, in
     return best, bits[best]
 
 
-def confirms(bits: int, matches: int, spots: int, cosine: float) -> bool:
-    """Return whether two pictures show the same.
-
-    ``bits`` differ in their perceptual hashes; they share ``matches`` of at least ``spots`` local
-    hashes each. ``cosine`` of their vectors decides for pictures with little structure.
-    """
-    if spots < MIN_SPOTS:
-        return bits <= SAME_BITS and cosine >= NEAR_IDENTICAL
-    if bits <= SAME_BITS:
-        return matches >= _MIN_SAME_SHARE * spots
-    return matches >= _MIN_MATCHES
-
-
 async def find_copies(
     connection: Connection,
     picture: PictureHashes,
@@ -174,12 +158,6 @@ async def near_hashes(
         for id_, hash_ in hashes.items()
         if nearest_orientation(hash_, turned)[1] <= SIMILAR_BITS
     }
-
-
-async def local_hashes(connection: Connection, ids: Sequence[str]) -> dict[str, Spots]:
-    """Return the local hashes of assets by id."""
-    cursor = await connection.execute(_SQL["local_hashes"], {"ids": list(ids)}, binary=True)
-    return {id_: unpack_spots(local) for id_, local in await cursor.fetchall()}
 
 
 async def stored_hashes(connection: Connection, asset_id: str) -> PictureHashes | None:

@@ -18,13 +18,12 @@ from psycopg import sql
 from sightline.storage.db.queries import Connection, fetch_value, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.records.picture_pairs import NEAR_IDENTICAL
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.search_caches import SearchCaches, VectorSample, counting_ttl
 
 _SQL = load_sql("retrieval")
 SAMPLE_ROWS = 512
-NEAR_IDENTICAL = 0.97
-"""Cosine from which two images are near-identical (a crop or another exposure)."""
 MIN_SAMPLE_ROWS = 24
 """Below this number of vectors, the spread says nothing."""
 _SIGNIFICANT_SHARE = 0.8

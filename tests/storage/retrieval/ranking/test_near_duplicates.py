@@ -1,4 +1,4 @@
-"""Candidates for near-duplicates, and the rule that judges them."""
+"""Candidates for near-duplicates among many pictures."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import pytest
 
 from sightline.storage.picture_hashes import turn_hashes
 from sightline.storage.retrieval.ranking import near_duplicates
-from sightline.storage.retrieval.ranking.near_duplicates import (
-    Hashes,
-    are_near_duplicates,
-    candidate_pairs,
-)
+from sightline.storage.retrieval.ranking.near_duplicates import Hashes, candidate_pairs
 
 
 def array(*hashes: int) -> Hashes:
@@ -75,21 +71,3 @@ def test_the_number_of_compared_pairs_is_limited(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(near_duplicates, "_MAX_OF_BUCKET", 100)
     monkeypatch.setattr(near_duplicates, "_MAX_COMPARED", 5)
     assert not candidate_pairs(hashes, keys(*[1] * 20)).is_complete
-
-
-@pytest.mark.parametrize(
-    ("bits", "matches", "spots", "cosine", "expected"),
-    [
-        (3, 30, 40, 0.4, True),  # gray or turned: another vector
-        (3, 5, 40, 1.0, False),  # another drawing of the same layout
-        (9, 30, 40, 0.95, True),  # slightly cut
-        (9, 30, 40, 0.5, False),
-        (2, 0, 3, 0.99, True),  # too plain for local hashes
-        (2, 0, 3, 0.5, False),
-        (9, 3, 3, 0.99, False),
-    ],
-)
-def test_local_hashes_and_vectors_decide(
-    bits: int, matches: int, spots: int, cosine: float, expected: bool
-) -> None:
-    assert are_near_duplicates(bits, matches, spots, cosine) is expected

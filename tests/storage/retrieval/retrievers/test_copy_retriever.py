@@ -13,8 +13,9 @@ from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.isolation.caller import as_principal
 from sightline.storage.picture_hashes import hash_picture, orientations
+from sightline.storage.records.picture_pairs import store_pairs
 from sightline.storage.retrieval.image_search import ImageSearch
-from sightline.storage.retrieval.retrievers.copy_retriever import confirms, nearest_orientation
+from sightline.storage.retrieval.retrievers.copy_retriever import nearest_orientation
 from sightline.storage.retrieval.search_types import ImageRequest, Selection
 from tests.storage.test_picture_hashes import scene
 from tests.support.corpus import Corpus, id_of
@@ -38,6 +39,7 @@ async def add(corpus: Corpus, name: str, picture: Image.Image, collection: str =
             "VALUES (%s, '', 1, 1, %s)",
             [id_of(name), hashes.local],
         )
+        await store_pairs(connection, [id_of(name)])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -137,12 +139,3 @@ async def test_postgres_measures_the_distance_of_hashes_as_python(album: Databas
         found = [bits for (bits,) in await cursor.fetchall()]
     assert found == [nearest_orientation(one, orientations(other))[1] for one, other in pairs]
     assert set(found[-16:]) == {2}
-
-
-async def test_local_hashes_confirm_a_copy_and_vectors_one_with_little_structure() -> None:
-    assert confirms(6, 10, 40, 0.2)
-    assert not confirms(6, 9, 40, 1.0)
-    assert confirms(12, 4, 40, 0.2)
-    assert not confirms(12, 3, 40, 1.0)
-    assert confirms(6, 0, 7, 0.98)
-    assert not confirms(0, 7, 7, 0.9)
