@@ -142,13 +142,16 @@ def count_matches(spots: Spots, others: Sequence[Spots]) -> NDArray[np.intp]:
     counts = np.zeros(len(others), dtype=np.intp)
     if not len(spots) or not any(map(len, others)):
         return counts
-    every = np.concatenate(others)
-    bits = np.bitwise_count(spots["bits"][:, None] ^ every["bits"][None])
+    every = np.concatenate([each["bits"] for each in others])
+    bits = np.bitwise_count(spots["bits"][:, None] ^ every[None])
     own, theirs = np.nonzero(bits <= _MAX_SPOT_BITS)
-    picture = np.repeat(np.arange(len(others)), [len(each) for each in others])[theirs]
-    for place in np.flatnonzero(np.bincount(picture, minlength=len(others)) >= _MIN_SPOTS):
+    sizes = np.array([len(each) for each in others])
+    picture = np.repeat(np.arange(len(others)), sizes)[theirs]
+    theirs -= (np.cumsum(sizes) - sizes)[picture]
+    enough = np.bincount(picture, minlength=len(others)) >= _MIN_SPOTS
+    for place in np.flatnonzero(enough).tolist():
         found = np.flatnonzero(picture == place)[:_MAX_PAIRS]
-        counts[place] = _count_in_frame(spots, every, own[found], theirs[found])
+        counts[place] = _count_in_frame(spots, others[place], own[found], theirs[found])
     return counts
 
 

@@ -8,3 +8,7 @@ STATEMENT_TIMEOUT_SECONDS = 30.0
 LOG_RETENTION_DAYS = 90
 #: How long a statement waits for a lock; an ingest and an index build wait longer.
 LOCK_TIMEOUT_SECONDS = 10.0
+#: Candidates of a search in a vector index. Fewer reduce the recall of text queries on images.
+EF_SEARCH = 200
+#: Vectors after which the index gives up, and the exact scan takes over.
+MAX_SCAN_TUPLES = 60_000

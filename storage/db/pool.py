@@ -127,10 +127,9 @@ class Database:
         acquire_timeout_seconds: float = db.ACQUIRE_TIMEOUT_SECONDS,
         statement_timeout_seconds: float = db.STATEMENT_TIMEOUT_SECONDS,
         lock_timeout_seconds: float = db.LOCK_TIMEOUT_SECONDS,
-        ef_search: int = 100,
         restart: Callable[[], None] | None = None,
     ) -> Self:
-        """Open the pool. ``ef_search``: candidates of a vector index search.
+        """Open the pool.
 
         ``restart`` runs in a thread if the database cannot be reached, before the error is raised
         (``EmbeddedPostgres.ensure_running`` restarts a crashed server). Raises
@@ -148,8 +147,9 @@ class Database:
             "idle_in_transaction_session_timeout": "10min",
             "jit": "off",
             "random_page_cost": "1.1",
-            "hnsw.ef_search": str(ef_search),
+            "hnsw.ef_search": str(db.EF_SEARCH),
             "hnsw.iterative_scan": "relaxed_order",
+            "hnsw.max_scan_tuples": str(db.MAX_SCAN_TUPLES),
         }
 
         async def configure(connection: Connection) -> None:

@@ -108,8 +108,7 @@ class RetrievalLog:
         try:
             # Use server rights: principals without collections cannot insert rows.
             with as_principal(None):
-                async with self._database.connection() as connection, connection.pipeline():
-                    await connection.execute("SET LOCAL synchronous_commit TO off")
+                async with self._database.connection(autocommit=True) as connection:
                     await connection.execute(_SQL["log"], row)
         except StorageError as error:
             logger.warning("could not log the search: %s", describe(error))

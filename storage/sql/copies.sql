@@ -10,21 +10,32 @@ FROM sightline.asset AS a
 LEFT JOIN sightline.thumbnail AS t ON t.asset_id = a.id
 WHERE a.id = ANY (%(ids)s) AND a.perceptual_hash IS NOT NULL
 
--- name: near_hashes
--- Assets of the selection with one of the symmetric hashes, those with the nearest perceptual hash
--- first. A subquery for each, so that Postgres uses the index without statistics of this column.
-SELECT found.id AS asset_id, found.perceptual_hash
-FROM unnest(%(symmetric)s::smallint[]) AS wanted (value)
-CROSS JOIN LATERAL (
-    SELECT a.id, a.perceptual_hash
-    FROM {rows} AND a.symmetric_hash = wanted.value AND a.perceptual_hash IS NOT NULL
-    LIMIT %(rows_of_value)s
-) AS found
-ORDER BY (
-    SELECT min(bit_count((found.perceptual_hash # hash)::bit(64)))
-    FROM unnest(%(perceptual)s::bigint[]) AS hash
-), found.id
-LIMIT %(rows)s
+-- name: candidates
+-- Local hashes of the nearest assets, and of those of the selection whose perceptual hash is near.
+-- A subquery for each symmetric hash, so that Postgres uses the index without statistics of this
+-- column.
+SELECT candidate.id, candidate.perceptual_hash, t.local_hashes
+FROM (
+    (SELECT measured.id, measured.perceptual_hash
+    FROM (
+        SELECT found.id, found.perceptual_hash, (
+            SELECT min(bit_count((found.perceptual_hash # hash)::bit(64)))
+            FROM unnest(%(perceptual)s::bigint[]) AS hash
+        ) AS bits
+        FROM unnest(%(symmetric)s::smallint[]) AS wanted (value)
+        CROSS JOIN LATERAL (
+            SELECT a.id, a.perceptual_hash
+            FROM {rows} AND a.symmetric_hash = wanted.value AND a.perceptual_hash IS NOT NULL
+            LIMIT %(rows_of_value)s
+        ) AS found
+    ) AS measured
+    WHERE bits <= %(similar_bits)s
+    ORDER BY bits, measured.id
+    LIMIT %(rows)s)
+    UNION ALL
+    SELECT id, NULL FROM unnest(%(nearest)s::text[]) AS nearest (id)
+) AS candidate
+LEFT JOIN sightline.thumbnail AS t ON t.asset_id = candidate.id
 
 -- name: pictures
 SELECT id, collection_id, sha256, perceptual_hash, symmetric_hash

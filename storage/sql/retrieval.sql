@@ -88,8 +88,6 @@ LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 -- name: knn_settings
 SELECT
     set_config('hnsw.ef_search', %(ef_search)s, true),
-    set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.max_scan_tuples', %(max_scan_tuples)s, true),
     set_config('enable_sort', %(enable_sort)s, true)
 
 -- name: knn_index_scan
@@ -397,8 +395,8 @@ CROSS JOIN (
 ) AS found
 LEFT JOIN extra ON extra.id = candidate.id
 LEFT JOIN adjacent ON adjacent.id = candidate.id
-ORDER BY score DESC, candidate.id
-LIMIT %(candidates)s
+ORDER BY score DESC, {key} COLLATE "C"
+LIMIT %(rows)s
 
 -- name: passages_by_id
 SELECT
@@ -416,12 +414,17 @@ FROM sightline.region
 WHERE id = ANY (%(ids)s)
 
 -- name: log
--- Written without waiting for the disk: losing rows in a crash is acceptable.
+-- Written without waiting for the disk: losing rows in a crash is acceptable. The setting lasts
+-- until the end of the transaction, which is that of this statement.
+WITH setting AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+)
 INSERT INTO sightline.retrieval_log
     (principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results)
-VALUES
-    (%(principal)s, %(tool)s, %(collection)s, %(query)s, %(arguments)s, %(timings_ms)s,
-     %(total_ms)s, %(result_count)s, %(results)s)
+SELECT
+    %(principal)s, %(tool)s, %(collection)s, %(query)s, %(arguments)s, %(timings_ms)s,
+    %(total_ms)s, %(result_count)s, %(results)s
+FROM setting
 
 -- name: largest_log
 -- The principal with the most rows in the log, their number, and the number of all rows.

@@ -9,7 +9,7 @@ each scaled from 0 (unrelated) to 1 (the retriever's best).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sightline.storage.retrieval.search_types import (
@@ -48,7 +48,7 @@ class FusedHit(NamedTuple):
     duplicates: tuple[str, ...] = ()
 
 
-_RankedHits = Mapping[str, tuple[int, Hit]]
+_RankedHits = dict[str, tuple[int, Hit]]
 """Rank and hit of one key, by retriever."""
 
 
@@ -116,42 +116,36 @@ def _fuse(
 
     Weak hits are last. Copies are those of the query's picture. The key keeps pages stable.
     """
-    by_key: dict[Key, dict[str, tuple[int, Hit]]] = {}
+    by_key: dict[Key, _RankedHits] = {}
+    is_any_significant = False
     for name, result in results.items():
         rank, previous = 0, None
         for place, hit in enumerate(result.hits, start=1):
             rank = rank if hit.score == previous else place  # equal scores share a rank
             previous = hit.score
             by_key.setdefault(hit.key, {})[name] = (rank, hit)
-    is_any_significant = any(
-        hit.is_significant for result in results.values() for hit in result.hits
-    )
-    fused: list[FusedHit] = []
-    copies: dict[Key, float] = {}
+            is_any_significant = is_any_significant or hit.is_significant is True
+    ordered: list[tuple[tuple[object, ...], FusedHit]] = []
     for key, ranked in by_key.items():
-        best_first = sorted(ranked.values(), key=lambda each: each[0])
-        regions = (hit.region_id for _, hit in best_first if hit.region_id is not None)
-        passages = (hit.passage_id for _, hit in best_first if hit.passage_id is not None)
-        scores = {
-            name: RetrieverScore(rank, hit.score, hit.distance)
-            for name, (rank, hit) in ranked.items()
-        }
-        ids = next(regions, None), next(passages, None)
-        weak = _is_weak((hit for _, hit in best_first), is_any_significant)
-        copies[key] = max(hit.copy for _, hit in best_first)
-        fused.append(FusedHit(key, 1.0 if copies[key] else score(ranked), scores, *ids, weak))
+        best_first = sorted(ranked.values(), key=_rank)
+        hits = [hit for _, hit in best_first]
+        copy = max(hit.copy for hit in hits)
+        fused = FusedHit(
+            key,
+            1.0 if copy else score(ranked),
+            {name: RetrieverScore(rank, h.score, h.distance) for name, (rank, h) in ranked.items()},
+            next((hit.region_id for hit in hits if hit.region_id is not None), None),
+            next((hit.passage_id for hit in hits if hit.passage_id is not None), None),
+            _is_weak(hits, is_any_significant),
+        )
+        leads = words_first and any(map(_has_most_words, hits))
+        order = (fused.weak, not leads, -copy, -fused.score, best_first[0][0], str(key))
+        ordered.append((order, fused))
+    return [fused for _, fused in sorted(ordered, key=lambda each: each[0])]
 
-    leading = {
-        key
-        for key, ranked in by_key.items()
-        if words_first and any(_has_most_words(hit) for _, hit in ranked.values())
-    }
 
-    def order(hit: FusedHit) -> tuple[bool, float, float, int, str]:
-        best_rank = min(each.rank for each in hit.retrievers.values())
-        return hit.key not in leading, -copies[hit.key], -hit.score, best_rank, str(hit.key)
-
-    return weak_last(sorted(fused, key=order))
+def _rank(ranked: tuple[int, Hit]) -> int:
+    return ranked[0]
 
 
 def _has_most_words(hit: Hit) -> bool:
@@ -163,10 +157,10 @@ def weak_last(hits: Iterable[FusedHit]) -> list[FusedHit]:
     return sorted(hits, key=lambda hit: hit.weak)
 
 
-def _is_weak(hits: Iterable[Hit], is_any_significant: bool) -> bool:
+def _is_weak(hits: Sequence[Hit], is_any_significant: bool) -> bool:
     """Return whether no retriever says that its hit stands out.
 
     If no retriever can tell, an item is weak only beside one that does stand out.
     """
-    found = {hit.is_significant for hit in hits}
+    found = [hit.is_significant for hit in hits]
     return True not in found and (is_any_significant or None not in found)

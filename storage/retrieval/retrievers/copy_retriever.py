@@ -8,7 +8,6 @@ hashes of whole pictures, so the local hashes of the nearest vectors are compare
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +30,6 @@ from sightline.storage.records.picture_pairs import (
     SAME_BITS,
     SIMILAR_BITS,
     confirms,
-    local_hashes,
 )
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
@@ -73,16 +71,12 @@ class CopyRetriever:
         return self.nearest.modality
 
     async def retrieve(self) -> RetrieverResult:
-        by_hash = asyncio.ensure_future(self._near_hashes())
-        try:
-            result = await self.nearest.retrieve()
-            found = await by_hash
-        finally:
-            by_hash.cancel()
+        result = await self.nearest.retrieve()
         hits: dict[Key, Hit] = {hit.key: hit for hit in result.hits}
+        nearest = {str(hit.key): hit.score for hit in result.hits}
         async with self.database.connection(autocommit=True) as connection:
-            nearest = {str(hit.key): hit.score for hit in result.hits}
-            copies = await find_copies(connection, self.picture, found, nearest)
+            candidates = await _candidates(connection, self.scope, self.picture, nearest)
+            copies = _find_copies(self.picture, candidates, nearest)
             distant = [id_ for id_ in copies if id_ not in hits]
             vectors = await asset_vectors(connection, self.space, distant)
         for id_, certainty in copies.items():
@@ -93,11 +87,6 @@ class CopyRetriever:
             hits[id_] = hit._replace(confidence=1.0, is_significant=True, copy=certainty)
         return replace(result, hits=best_per_key(hits.values()))
 
-    async def _near_hashes(self) -> dict[str, int]:
-        turned = orientations(self.picture.perceptual)
-        async with self.database.connection(autocommit=True) as connection:
-            return await near_hashes(connection, self.scope, self.picture.symmetric, turned)
-
 
 def nearest_orientation(perceptual: int, turned: Sequence[int]) -> tuple[int, int]:
     """Return the place and the bits of the nearest hash of all orientations."""
@@ -106,58 +95,59 @@ def nearest_orientation(perceptual: int, turned: Sequence[int]) -> tuple[int, in
     return best, bits[best]
 
 
-async def find_copies(
+async def _candidates(
     connection: Connection,
+    scope: SearchScope,
     picture: PictureHashes,
-    found: Mapping[str, int],
+    nearest: Mapping[str, float],
+) -> list[tuple[str, int | None, bytes | None]]:
+    """Return id, perceptual hash and local hashes of what may be a copy of a picture.
+
+    The hash is near its own in some orientation; it is None for the nearest vectors.
+    """
+    rows, parameters = scope.rows("asset")
+    params = {
+        **parameters,
+        "symmetric": nearby(picture.symmetric, SYMMETRIC_BITS),
+        "perceptual": orientations(picture.perceptual),
+        "similar_bits": SIMILAR_BITS,
+        "rows_of_value": 10 * _MAX_CANDIDATES,
+        "rows": _MAX_CANDIDATES,
+        "nearest": list(nearest),
+    }
+    statement = sql.SQL(_SQL["candidates"]).format(rows=rows)
+    return await (await connection.execute(statement, params, binary=True)).fetchall()
+
+
+def _find_copies(
+    picture: PictureHashes,
+    candidates: Sequence[tuple[str, int | None, bytes | None]],
     nearest: Mapping[str, float],
 ) -> dict[str, float]:
     """Return the copies of a picture by asset id, with a certainty that orders them.
 
-    ``found`` has perceptual hashes near its own, by asset id; ``nearest`` has the cosines of
-    the nearest vectors.
+    ``nearest`` has the cosines of the nearest vectors.
     """
     turned = orientations(picture.perceptual)
-    ids = [*dict.fromkeys([*found, *nearest])]
-    local = await local_hashes(connection, ids)
+    # Vectors do not tell the orientation of a part: it is taken to be upright.
+    places = {id_: (0, SIMILAR_BITS) for id_, _, _ in candidates}
+    places |= {
+        id_: nearest_orientation(hash_, turned) for id_, hash_, _ in candidates if hash_ is not None
+    }
+    local = {id_: unpack_spots(stored) for id_, _, stored in candidates}
     spots = unpack_spots(picture.local)
-    places = {id_: nearest_orientation(hash_, turned) for id_, hash_ in found.items()}
     copies: dict[str, float] = {}
-    for orientation in range(len(turned)):
-        # Vectors do not tell the orientation of a part: it is taken to be upright.
-        own = [id_ for id_ in ids if places.get(id_, (0, 0))[0] == orientation]
-        others = [local.get(id_, unpack_spots(None)) for id_ in own]
+    for orientation in {orientation for orientation, _ in places.values()}:
+        own = [id_ for id_, (turn, _) in places.items() if turn == orientation]
+        others = [local[id_] for id_ in own]
         for id_, other, matches in zip(
             own, others, count_matches(turn_spots(spots, orientation), others).tolist(), strict=True
         ):
-            bits = places[id_][1] if id_ in places else SIMILAR_BITS
-            cosine = nearest.get(id_, 0.0)
-            if confirms(bits, matches, min(len(spots), len(other)), cosine):
+            bits = places[id_][1]
+            if confirms(bits, matches, min(len(spots), len(other)), nearest.get(id_, 0.0)):
                 is_same = bits <= SAME_BITS
                 copies[id_] = 2 - bits / 64 if is_same else min(matches, 64) / 64
     return copies
-
-
-async def near_hashes(
-    connection: Connection, scope: SearchScope, symmetric: int, turned: Sequence[int]
-) -> dict[str, int]:
-    """Return the perceptual hashes near one of an orientation, by asset id."""
-    rows, parameters = scope.rows("asset")
-    params = {
-        **parameters,
-        "symmetric": nearby(symmetric, SYMMETRIC_BITS),
-        "perceptual": list(turned),
-        "rows_of_value": 10 * _MAX_CANDIDATES,
-        "rows": _MAX_CANDIDATES,
-    }
-    statement = sql.SQL(_SQL["near_hashes"]).format(rows=rows)
-    cursor = await connection.execute(statement, params)
-    hashes: dict[str, int] = dict(await cursor.fetchall())
-    return {
-        id_: hash_
-        for id_, hash_ in hashes.items()
-        if nearest_orientation(hash_, turned)[1] <= SIMILAR_BITS
-    }
 
 
 async def stored_hashes(connection: Connection, asset_id: str) -> PictureHashes | None:

@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
@@ -18,6 +18,7 @@ from sightline.storage.retrieval.retrievers.lexical_significance import LexicalS
 from sightline.storage.retrieval.retrievers.near_words import NearWord, find_near_words
 from sightline.storage.retrieval.search_caches import SearchCaches, counting_ttl
 from sightline.storage.retrieval.search_types import (
+    MAX_RESULTS,
     Hit,
     Modality,
     ResultLevel,
@@ -58,14 +59,13 @@ _MIN_ORDER_RATIO = 4
 """So many more dates must have one order of day and month than the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class _RankedRow:
+class _RankedRow(NamedTuple):
     passage_id: int
     asset_id: str | None
     score: float
     matched_weight: float
-    query_weight: float
     matched_content: float
+    query_weight: float
     query_content: float
     concepts: list[int]
 
@@ -133,7 +133,7 @@ class LexicalRetriever:
         statement = lexical_statement(
             self.scope, self.level, has_alternatives=len(set(concepts)) < len(concepts)
         )
-        async with connection.cursor(row_factory=class_row(_RankedRow)) as cursor:
+        async with connection.cursor(row_factory=args_row(_RankedRow)) as cursor:
             # A prepared statement gets one generic plan that does not know the number of
             # postings of these terms, and takes five times as long.
             await cursor.execute(statement, parameters, prepare=False)
@@ -252,6 +252,7 @@ class LexicalRetriever:
             "kinds": list(self.scope.kinds or ()),
             "max_postings": _MAX_POSTINGS,
             "candidates": _CANDIDATES,
+            "rows": MAX_RESULTS,
         }
 
 
@@ -324,6 +325,7 @@ def lexical_statement(
         ),
         joins=sql.SQL(_SQL["passage_joins"] if scope.condition else ""),
         candidates=sql.SQL(_SQL["best_assets" if level == "asset" else "best_passages"]),
+        key=sql.SQL("candidate.asset_id" if level == "asset" else "candidate.id::text"),
         common_saturation=saturation.format(
             frequency=sql.SQL("o.frequency"), length=sql.SQL("candidate.token_count")
         ),

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, LiteralString
+from typing import Literal, LiteralString, NamedTuple
 
 import numpy as np
 from pgvector import HalfVector
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import args_row
 
+from sightline.storage.db import EF_SEARCH
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
@@ -49,16 +50,13 @@ MAX_EXACT_ROWS = 30_000
 _ROWS_PER_ASSET = 12
 """Approximate number of regions (or passages) of one asset."""
 _MAX_EF_SEARCH = 1_000  # the limit of pgvector
-_MIN_EF_SEARCH = 200  # smaller values reduce the recall of text queries on images
-_MAX_SCANNED_TUPLES = 60_000  # then the index gives up and the exact scan takes over
 _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION = 0.25
 """Three such retrievers that agree count less than a lexical match."""
 _ROWS_PER_RESULT = 4
 """Extra rows, because several regions or passages of one asset become one result."""
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbor:
+class Neighbor(NamedTuple):
     """A row of a space with its cosine distance to the query."""
 
     key: Key
@@ -100,7 +98,7 @@ class VectorRetriever:
     async def retrieve(self) -> RetrieverResult:
         query = unit_vector(self.vector)
         is_direct = self.space.level == "asset" or self.level == "passage"
-        async with self.database.connection() as connection:
+        async with self.database.connection(autocommit=True) as connection:
             sample = await vector_sample(connection, self.space, self.scope, self.caches)
             neighbors = await find_nearest(
                 connection,
@@ -185,8 +183,8 @@ async def find_nearest(
     """Return the nearest rows of the space in the scope.
 
     ``vector`` is float32 of shape (dimension,). ``level`` decides the key of the rows.
-    ``population`` is the approximate number of vectors, used to choose the plan. Runs in the
-    connection's transaction: the search settings last until its end.
+    ``population`` is the approximate number of vectors, used to choose the plan. In a transaction
+    of the caller, the search settings last until its end.
     """
     caches = caches or SearchCaches()
     statement = KnnStatement(space, scope, level)
@@ -294,19 +292,22 @@ class KnnStatement:
 async def _index_scan(
     connection: Connection, statement: KnnStatement, parameters: Mapping[str, object]
 ) -> list[Neighbor]:
-    """Set the search settings and search, in one round trip."""
-    ef_search = min(max(int(str(parameters["rows"])), _MIN_EF_SEARCH), _MAX_EF_SEARCH)
-    settings = {
-        "ef_search": str(ef_search),
-        "max_scan_tuples": str(_MAX_SCANNED_TUPLES),
-        # Do not read and sort the whole space while it has an index.
-        "enable_sort": "off" if statement.is_filtered else "on",
-    }
-    async with connection.pipeline(), connection.cursor(row_factory=class_row(Neighbor)) as cursor:
-        await connection.execute(_SQL["knn_settings"], settings)
-        await cursor.execute(statement.index_scan(), parameters)
-        # Plan other statements of this transaction as usual.
-        await connection.execute("SET LOCAL enable_sort TO DEFAULT")
+    """Search the index; other settings than those of the connection take no round trip."""
+    ef_search = min(int(str(parameters["rows"])), _MAX_EF_SEARCH)
+    async with connection.cursor(row_factory=args_row(Neighbor)) as cursor:
+        if ef_search <= EF_SEARCH and not statement.is_filtered:
+            await cursor.execute(statement.index_scan(), parameters)
+        else:
+            settings = {
+                "ef_search": str(max(ef_search, EF_SEARCH)),
+                # Do not read and sort the whole space while it has an index.
+                "enable_sort": "off" if statement.is_filtered else "on",
+            }
+            async with connection.transaction(), connection.pipeline():
+                await connection.execute(_SQL["knn_settings"], settings)
+                await cursor.execute(statement.index_scan(), parameters)
+                # Plan other statements of this transaction as usual.
+                await connection.execute("SET LOCAL enable_sort TO DEFAULT")
         rows = await cursor.fetchall()
     return sorted(rows, key=lambda row: row.distance)
 
@@ -318,13 +319,11 @@ async def _exact_scan(
     exact_rows: int,
 ) -> list[Neighbor] | None:
     """Return the nearest rows, or None if more than ``exact_rows`` rows match."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement.exact_scan(), {**parameters, "exact_rows": exact_rows})
-        rows = await cursor.fetchall()
-    matching = [row.pop("matching") for row in rows]
-    if matching[0] > exact_rows:
+    params = {**parameters, "exact_rows": exact_rows}
+    rows = await (await connection.execute(statement.exact_scan(), params)).fetchall()
+    if rows[0][0] > exact_rows:
         return None
-    return [Neighbor(**row) for row in rows if row["key"] is not None]
+    return [Neighbor(*row) for _, *row in rows if row[0] is not None]
 
 
 def _relative_confidence(similarities: Sequence[float]) -> Callable[[float], float]:

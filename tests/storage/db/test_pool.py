@@ -70,7 +70,7 @@ async def test_connections_are_configured_for_vector_search(database: Database) 
     path = '"pg_catalog", "sightline", "sightline_vector", "pg_temp"'
     assert await one(database, b"SHOW search_path") == path
     assert await one(database, b"SHOW lock_timeout") == "10s"
-    assert await one(database, b"SHOW hnsw.ef_search") == "100"
+    assert await one(database, b"SHOW hnsw.ef_search") == "200"
     assert await one(database, b"SHOW hnsw.iterative_scan") == "relaxed_order"
     assert await one(database, b"SHOW jit") == "off"
 
