@@ -211,6 +211,7 @@ async def test_common_terms_use_an_index_lookup_for_each_candidate(database: Dat
                 "kinds": [],
                 "max_postings": 100,
                 "candidates": 100,
+                "rows": 100,
             },
         )
         plan = "\n".join(row[0] for row in await cursor.fetchall())
