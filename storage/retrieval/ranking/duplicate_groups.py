@@ -82,7 +82,7 @@ async def group_pictures(
 async def list_near_duplicates(
     connection: Connection, scope: SearchScope, ids: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the ids of near-duplicates in the scope, at most 10 of each asset, as stored."""
+    """Return the stored near-duplicates in the scope, at most 10 of each asset."""
     rows, parameters = scope.rows("asset")
     statement = sql.SQL(_PAIRS["duplicates"]).format(rows=rows)
     params = {**parameters, "ids": list(ids), "max_duplicates": MAX_DUPLICATES}

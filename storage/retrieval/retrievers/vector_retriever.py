@@ -292,7 +292,7 @@ class KnnStatement:
 async def _index_scan(
     connection: Connection, statement: KnnStatement, parameters: Mapping[str, object]
 ) -> list[Neighbor]:
-    """Search the index; other settings than those of the connection take no round trip."""
+    """Search the index, in one round trip."""
     ef_search = min(int(str(parameters["rows"])), _MAX_EF_SEARCH)
     async with connection.cursor(row_factory=args_row(Neighbor)) as cursor:
         if ef_search <= EF_SEARCH and not statement.is_filtered:
