@@ -185,16 +185,9 @@ class LexicalRetriever:
             key = row.asset_id if self.level == "asset" else row.passage_id
             if key is not None:
                 stands_out = has_phrases or significance.is_significant(row.matched_content)
-                hits.append(
-                    Hit(
-                        key,
-                        row.score,
-                        confidence=confidence,
-                        passage_id=row.passage_id,
-                        is_significant=stands_out,
-                        coverage=significance.coverage(row.matched_content),
-                    )
-                )
+                hit = Hit(key, row.score, confidence=confidence, passage_id=row.passage_id)
+                coverage = significance.coverage(row.matched_content)
+                hits.append(hit._replace(is_significant=stands_out, coverage=coverage))
         return hits
 
     async def _parameters(
