@@ -5,6 +5,8 @@
 ``test``       measures answers about the test split under several evidence conditions; prints the
                tables and writes the reliability diagram
 ``injection``  measures how often answers follow instructions in images and passages
+``liar``       measures how many lies of a strong model the checks detect
+``real``       asks about real pictures, which are not in the repository
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from benchmarks.answers import (
     album_tools,
     calibration,
     injection_benchmark,
+    liar_benchmark,
+    real_benchmark,
     sections,
     synthetic_questions,
 )
@@ -60,6 +64,13 @@ def main() -> int:
         command.add_argument("--out", type=Path, default=Path())
         command.add_argument("--work", type=Path, help="keep the database of the album here")
     commands.add_parser("injection").set_defaults(work=None)
+    liar = commands.add_parser("liar")
+    liar.add_argument("--images", type=int, default=60)
+    liar.add_argument("--per-image", type=int, default=6, help="questions per image")
+    liar.add_argument("--work", type=Path, help="keep the database of the album here")
+    real = commands.add_parser("real")
+    real.add_argument("pictures", type=Path, help="folder with groceries, photos and receipts")
+    real.add_argument("--work", type=Path, help="keep the database of the pictures here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sightline-answers-") as folder:
         asyncio.run(_run(arguments, arguments.work or Path(folder)))
@@ -70,6 +81,19 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.command == "injection":
         results = await injection_benchmark.run_cases(folder)
         _print([sections.injection_section(injection_benchmark.count_results(results))])
+    elif arguments.command == "liar":
+        found = await liar_benchmark.run_lies(
+            folder, arguments.images, arguments.per_image, _progress
+        )
+        _print([sections.counts_section("Lies", liar_benchmark.count_lies(found))])
+    elif arguments.command == "real":
+        answers = await real_benchmark.ask_questions(folder, arguments.pictures, _progress)
+        _print(
+            [
+                sections.counts_section("Real pictures", real_benchmark.count_outcomes(answers)),
+                sections.milliseconds_section(answers),
+            ]
+        )
     elif arguments.command == "calibrate":
         _calibrate(await _score(arguments, folder, "validation"))
     else:
@@ -97,7 +121,8 @@ def _calibrate(scores: Scores) -> None:
 
 
 def _report(scores: Scores, out: Path) -> None:
-    parts = [answer_section(scores)]
+    pooled = [score for each in scores.values() for score in each]
+    parts = [answer_section(scores), sections.milliseconds_section(pooled)]
     # Without the subject, most questions are ambiguous: their confidence is not meaningful.
     rated = [
         score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 
 from benchmarks.answers.calibration import Reliability
 from benchmarks.answers.injection_cases import Location
@@ -44,6 +45,29 @@ def _withhold(score: AnswerScore, threshold: float) -> AnswerScore:
     if score.status != "answered" or score.confidence is None or score.confidence >= threshold:
         return score
     return replace(score, abstained=True, correct=not score.question.is_answerable)
+
+
+def milliseconds_section(scores: Sequence[AnswerScore]) -> ReportSection:
+    """Return the time that each independent check adds to an answer."""
+    times: dict[str, list[float]] = {}
+    for score in scores:
+        for check, milliseconds in score.check_milliseconds:
+            times.setdefault(check, []).append(milliseconds)
+    rows: list[Sequence[Cell]] = [
+        [check, len(each), f"{median(each):.1f}", f"{max(each):.1f}"]
+        for check, each in sorted(times.items())
+    ]
+    table = ReportTable("Milliseconds", ["check", "claims", "median", "maximum"], rows)
+    return ReportSection("Added time of the checks", [table])
+
+
+def counts_section(title: str, counts: Mapping[str, Mapping[str, int]]) -> ReportSection:
+    """Return numbers of outcomes, one row for each group."""
+    names = list(next(iter(counts.values())))
+    rows: list[Sequence[Cell]] = [
+        [group, *(values[name] for name in names)] for group, values in counts.items()
+    ]
+    return ReportSection(title, [ReportTable(title, ["", *names], rows)])
 
 
 def injection_section(counts: Mapping[Location, Mapping[str, int]]) -> ReportSection:

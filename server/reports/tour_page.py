@@ -17,6 +17,16 @@ class TourImage:
 
 
 @dataclass(frozen=True, slots=True)
+class TourClaim:
+    """A claim of an answer with its verdict, its reasons, and the outcomes of its checks."""
+
+    text: str
+    verdict: str
+    reasons: Sequence[str] = ()
+    checks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TourStep:
     """One tool call of the tour."""
 
@@ -25,6 +35,7 @@ class TourStep:
     arguments: str
     result: str
     images: Sequence[TourImage] = ()
+    claims: Sequence[TourClaim] = ()
 
 
 def render(steps: Sequence[TourStep]) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from sightline.server.evaluation.report_model import render_markdown
 from sightline.server.reports import atlas_page, evaluation_page, tour_page
-from sightline.server.reports.tour_page import TourImage, TourStep
+from sightline.server.reports.tour_page import TourClaim, TourImage, TourStep
 from sightline.storage.analytics.atlas_data import CollectionMap, MapColumn
 from sightline.storage.text.hidden_characters import remove_and_count_hidden
 from tests.support import browser
@@ -80,7 +80,8 @@ def evaluation(text: str) -> str:
 
 def tour(text: str) -> str:
     images = [TourImage([text, text], jpeg(1)), TourImage([text])]
-    return tour_page.render([TourStep(text, text, text, text, images)])
+    claims = [TourClaim(text, text, [text], [text])]
+    return tour_page.render([TourStep(text, text, text, text, images, claims)])
 
 
 PAGES: dict[str, Callable[[str], str]] = {"atlas": atlas, "evaluation": evaluation, "tour": tour}

@@ -8,7 +8,6 @@ from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.tools.answers.answer_results import ClaimCheckResult, ClaimResult
 from sightline.tools.shared.images import parse_box
 
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
 _MAX_SHOWN_BOXES = 12
 
 
@@ -26,9 +25,10 @@ def claim_overlays(claim: ClaimResult) -> Iterator[BoxOverlay]:
         label = f"[{claim.citations[0]}] {claim.text}"
         yield BoxOverlay(parse_box(claim.box), label, legend)
     for number, (check, box) in enumerate(found[:_MAX_SHOWN_BOXES]):
-        # Without its own box, the claim is in the legend of the first check.
-        is_first = number == 0 and claim.box is None
-        text = f"{legend}; {_legend(check)}" if is_first else _legend(check)
+        text = _legend(check)
+        if number == 0 and claim.box is None:
+            # Without its own box, the claim is in the legend of the first check.
+            text = legend if len(found) > 1 else f"{legend}; {text}"
         yield BoxOverlay(parse_box(box.box), f"check: {box.label}", text)
 
 

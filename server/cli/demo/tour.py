@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.types import BlobResourceContents, ImageContent, TextContent
 
 from sightline.server.observability.terminal import write_lines
-from sightline.server.reports.tour_page import TourImage, TourStep
+from sightline.server.reports.tour_page import TourClaim, TourImage, TourStep
 from sightline.storage.errors import SightlineError
 from sightline.tools.shared.tool_results import read_result
 
@@ -103,8 +103,11 @@ class TourRunner:
             for block in result.content
             if isinstance(block, ImageContent)
         ]
-        self.steps.append(TourStep(title, tool, shown, summary, images))
-        write_lines(f"  < {summary}", *("    " + "  ".join(image.lines) for image in images))
+        claims = [_claim(each) for each in content.get("claims", [])]
+        self.steps.append(TourStep(title, tool, shown, summary, images, claims))
+        lines = [f"{each.text}: {each.verdict}: {'; '.join(each.reasons)}" for each in claims]
+        lines += ["  ".join(image.lines) for image in images]
+        write_lines(f"  < {summary}", *(f"    {line}" for line in lines))
         return content
 
     async def search(self, title: str, **arguments: object) -> list[dict[str, Any]]:
@@ -210,6 +213,14 @@ def _summary(content: Mapping[str, Any]) -> str:
         size = " x ".join(map(str, content["shown_size"]))
         return f"{content['asset']['source']}, {size} pixels"
     return _truncate(json.dumps(content, ensure_ascii=False))
+
+
+def _claim(claim: Mapping[str, Any]) -> TourClaim:
+    checks = [
+        f"{each['check']}: {each['outcome']} ({each['milliseconds']:.0f} ms)"
+        for each in claim.get("checks", [])
+    ]
+    return TourClaim(claim["text"], claim["verdict"], claim["reasons"], checks)
 
 
 def _truncate(text: str) -> str:
