@@ -18,7 +18,7 @@ class TourImage:
 
 @dataclass(frozen=True, slots=True)
 class TourClaim:
-    """A claim of an answer with its verdict, its reasons, and the outcomes of its checks."""
+    """A claim of an answer with its verdict, reasons, and outcomes of checks."""
 
     text: str
     verdict: str

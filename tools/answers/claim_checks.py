@@ -256,7 +256,11 @@ async def second_answer(claim: Claim, context: CheckContext) -> Finding | None:
 
 
 async def crop_comparison(claim: Claim, context: CheckContext) -> Finding | None:
-    """Compare the box with the rest of the image by the encoder. Never contradicts."""
+    """Compare the box with the rest of the image by the encoder.
+
+    It neither supports nor contradicts: a box that shows the subject best says little about what is
+    claimed of it. The score affects the confidence.
+    """
     if context.encoder is None or claim.box is None:
         return None
     statement = _statement(context.question, claim.text)
@@ -269,13 +273,8 @@ async def crop_comparison(claim: Claim, context: CheckContext) -> Finding | None
         return None  # a failed check must not block the answer
     if crop is None:
         return None
-    # If the question lacks the claim's few words, the score is about the question only.
-    is_telling = not is_short or contains_phrase(context.question, statement)
-    is_doubted = any(each.is_doubtful for each in context.findings)
-    agrees = any(each.agrees for each in context.findings)
-    supports = is_telling and crop.rank == 1 and agrees and not is_doubted
     reason = f"its box shows it better than {crop.rank:.0%} of the other places"
-    return Finding((reason,), supports=supports or None, crop=crop)
+    return Finding((reason,), crop=crop)
 
 
 #: Checks that need only the text of the claim.

@@ -158,7 +158,12 @@ def compute_features(
         "second_disagrees": _mean([float(each.agrees is False) for each in claims]),
         "crop_rank": _mean([each.rank - 0.5 for each in crops]),
         "crop_gain": 5 * _mean([each.gain for each in crops]),
-        "crop_agrees": _share(claims, "crop_comparison", True),
+        "crop_agrees": _mean(
+            [
+                float(each.agrees is True and each.crop is not None and each.crop.rank == 1)
+                for each in claims
+            ]
+        ),
         "not_understood": _mean([float(each.kind is None) for each in claims]),
         "reads_passage": float(
             any(item.number in cited for item in evidence if not isinstance(item, ImageEvidence))
