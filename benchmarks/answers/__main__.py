@@ -4,6 +4,7 @@
                world and writes it into the package
 ``test``       measures answers about the test split under several evidence conditions; prints the
                tables and writes the reliability diagram
+``free``       measures answers to handwritten questions in free wording
 ``injection``  measures how often answers follow instructions in images and passages
 ``liar``       measures how many lies of a strong model the checks detect
 ``real``       asks about real pictures, which are not in the repository
@@ -24,6 +25,7 @@ from typing import get_args
 from benchmarks.answers import (
     album_tools,
     calibration,
+    free_wordings,
     injection_benchmark,
     liar_benchmark,
     real_benchmark,
@@ -63,6 +65,15 @@ def main() -> int:
         )
         command.add_argument("--out", type=Path, default=Path())
         command.add_argument("--work", type=Path, help="keep the database of the album here")
+    free = commands.add_parser("free")
+    free.add_argument(
+        "--conditions",
+        nargs="+",
+        choices=get_args(Condition),
+        default=("oracle", "retrieved", "retrieved_no_about"),
+    )
+    free.add_argument("--out", type=Path, default=Path())
+    free.add_argument("--work", type=Path, help="keep the database of the album here")
     commands.add_parser("injection").set_defaults(work=None)
     liar = commands.add_parser("liar")
     liar.add_argument("--images", type=int, default=60)
@@ -94,10 +105,27 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> None:
                 sections.milliseconds_section(answers),
             ]
         )
+    elif arguments.command == "free":
+        await _ask_free_wordings(arguments, folder)
     elif arguments.command == "calibrate":
         _calibrate(await _score(arguments, folder, "validation"))
     else:
         _report(await _score(arguments, folder, "test"), arguments.out)
+
+
+async def _ask_free_wordings(arguments: argparse.Namespace, folder: Path) -> None:
+    questions = free_wordings.create(folder)
+    collection = free_wordings.COLLECTION
+    album = folder / free_wordings.ALBUM
+    async with album_tools.open_dependencies(folder, album, collection) as deps:
+        for condition in arguments.conditions:
+            sys.stderr.write(f"{condition}:\n")
+            scores = await evaluate_questions(
+                deps, questions, collection, _progress, conditions=[condition]
+            )
+            _print([free_wordings.section(condition, scores[condition])])
+            text = free_wordings.dump(scores[condition])
+            (arguments.out / f"free-{condition}.jsonl").write_text(text, encoding="utf-8")
 
 
 def _calibrate(scores: Scores) -> None:
