@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     train_parser.add_argument(
         "--keep-tower",
         action="store_true",
-        help="with --start: do not train the vision tower at first",
+        help="with --start: do not train the vision tower",
     )
     train_parser.add_argument(
         "--smoke", action="store_true", help="train a small model for a few minutes"

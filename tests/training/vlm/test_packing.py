@@ -11,11 +11,12 @@ import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm.data import packing, prompt
-from sightline.training.vlm.data.album import Item
+from sightline.training.vlm.data.album import Item, QuestionAnswer
 from sightline.training.vlm.data.batches import Batch, collate
 from sightline.training.vlm.data.packing import FORMS, Form, PackedSequence, Packer
 from sightline.training.vlm.data.prompt import ImageEvidence, TextEvidence
 from sightline.training.vlm.data.tokenizer import coordinate_ids
+from sightline.training.vlm.data.wordings.rephrase import Wordings
 from sightline.training.vlm.stages.language_model import TrainingModel, answer_loss
 from sightline.training.vlm.stages.vision_tower import to_pixel_values
 from tests.support.training_records import RECORDS, TINY
@@ -187,3 +188,48 @@ def test_kind_weights_change_the_sampling_rate(tokenizer: PreTrainedTokenizerFas
 
 def test_form_probabilities_sum_to_one() -> None:
     assert sum(FORMS.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("form", ["plain", "picture"])
+def test_wordings_change_questions_but_not_answers(
+    tokenizer: PreTrainedTokenizerFast, form: Form
+) -> None:
+    packer = Packer(tokenizer, RECORDS, TINY.patches, wordings=Wordings.load(rate=1.0))
+    rng = random.Random(0)
+    answers = {qa.question: qa.answer for qa in RECORDS[0].questions}
+    reworded, more = set(), set()
+    for _ in range(30):
+        for segment in packer.pack(rng, 0, form).segments:
+            question = tokenizer.decode(segment.question)
+            if segment.qa.question not in answers:
+                assert (segment.qa.kind, segment.qa.box) == ("unanswerable", None)
+                assert segment.qa.answer in prompt.NOT_SHOWN
+                more.add(segment.qa.question)
+            elif segment.qa.kind == "attribute":
+                assert "white" in tokenizer.decode(segment.answer)
+                reworded.add(question)
+    assert len(reworded) > 15
+    assert len(more) > 15
+
+
+def test_questions_about_objects_of_another_family_are_unanswerable(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    mug = QuestionAnswer("attribute", "en", "What colour is the mug?", "red", None)
+    chinese = QuestionAnswer("attribute", "zh", "马克杯是什么颜色？", "红色", None)
+    card = replace(
+        RECORDS[0],
+        family="product",
+        items=[Item("mug", {"colour": "red"}, (0.1, 0.1, 0.6, 0.5))],
+        questions=[mug, chinese],
+    )
+    packer = Packer(tokenizer, [RECORDS[0], card], TINY.patches, wordings=Wordings.load(rate=0.0))
+    rng = random.Random(0)
+    found = {
+        (segment.qa.kind, segment.qa.question, segment.qa.answer)
+        for _ in range(60)
+        for segment in packer.pack(rng, 0, "picture").segments
+    }
+    assert ("unanswerable", mug.question, "not shown") in found
+    assert ("unanswerable", chinese.question, "图中没有") in found
+    assert ("attribute", mug.question, "red") not in found

@@ -8,6 +8,7 @@ question is therefore equivalent to a separate sequence.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +29,8 @@ from sightline.training.vlm.data.tokenizer import (
     USER,
     coordinate_ids,
 )
+from sightline.training.vlm.data.wordings.rephrase import Wordings
+from sightline.training.world.core.scene import LANGUAGES, NOT_SHOWN
 
 T = TypeVar("T")
 Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
@@ -57,6 +60,12 @@ BOX_RATE: Final = 0.85
 _BOX_MARGIN: Final = (0.08, 0.09)
 _MISSING_LINE_RATE: Final = 0.04
 _SAME_FAMILY_RATE: Final = 0.3
+#: Probability of one more unanswerable question per language, and of a question about an object of
+#: another family.
+_UNANSWERABLE_RATE: Final = 0.5
+_FOREIGN_RATE: Final = 0.3
+#: Texts that name the subject of an image: a product, a part or a patient.
+_NAME: Final = re.compile(r"\b[A-Z]{1,2}-\d{2,4}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,8 @@ class Packer:
     """Creates packed sequences from records.
 
     ``kind_weights`` are sampling weights of question kinds. ``box_rate`` is the share of passages
-    whose lines have boxes, if their image is shown.
+    whose lines have boxes, if their image is shown. ``wordings`` rewrites questions and adds
+    unanswerable ones.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -117,6 +127,7 @@ class Packer:
     max_questions: int = 12
     kind_weights: Mapping[str, float] = field(default_factory=dict)
     box_rate: float = 1.0
+    wordings: Wordings | None = None
     _by_complexity: list[int] = field(init=False)
     _families: dict[str, list[int]] = field(init=False)
 
@@ -158,14 +169,19 @@ class Packer:
         prefix, rows = self.ids(f"{BOS}{USER}"), [row]
         prefix += self._image_tokens() + self.ids("\n")
         segments = []
-        for qa in self._sample(rng, record.questions, lambda one: one.kind):
+        questions = [*record.questions, *self._more_unanswerable(rng, record)]
+        for qa in self._sample(rng, questions, lambda one: one.kind):
             if qa.kind == "location" and qa.box is not None:
                 answer = prompt.format_box(qa.box)
             else:
                 answer = qa.answer
             question = qa.question
-            if qa.kind == "existence" and qa.language == "en" and not question.endswith("."):
-                question += rng.choice(("", f" {prompt.YES_OR_NO}"))
+            claim_check = question.endswith(".")
+            if qa.kind == "existence" and qa.language == "en" and not claim_check:
+                claim_check = rng.random() < 0.5
+                question += f" {prompt.YES_OR_NO}" if claim_check else ""
+            if not claim_check:
+                question = self._reworded(rng, qa, record)
             segments.append(self._segment(qa, row, question, answer))
         return PackedSequence(prefix, rows, segments)
 
@@ -211,13 +227,62 @@ class Packer:
             for qa in self.records[r].questions
             if self._is_unambiguous(qa, r, shown_rows)
         ]
+        if len(shown_rows) == 1:
+            candidates += [(qa, row) for qa in self._more_unanswerable(rng, self.records[row])]
         segments = []
         for qa, r in self._sample(rng, candidates, lambda one: one[0].kind):
             answer = self._answer(qa, r, numbers, passages)
             if answer is not None:
-                question = prompt.format_question(qa.question)
+                question = prompt.format_question(self._reworded(rng, qa, self.records[r]))
                 segments.append(self._segment(qa, r, question, answer))
         return PackedSequence(prefix, rows, segments, lines)
+
+    def _reworded(self, rng: random.Random, qa: QuestionAnswer, record: Record) -> str:
+        if self.wordings is None:
+            return qa.question
+        found = [name for text, _ in record.texts for name in _NAME.findall(text)]
+        names = [name for name in found if name != qa.answer]
+        return self.wordings.rephrase(rng, qa.question, qa.language, names)
+
+    def _more_unanswerable(self, rng: random.Random, record: Record) -> list[QuestionAnswer]:
+        """Return questions that the image of ``record`` does not answer."""
+        if self.wordings is None or record.crop:
+            return []
+        questions = [
+            QuestionAnswer(
+                "unanswerable",
+                language,
+                self.wordings.unanswerable_question(rng, record.family, language),
+                NOT_SHOWN[language],
+                None,
+            )
+            for language in LANGUAGES
+            if rng.random() < _UNANSWERABLE_RATE
+        ]
+        if rng.random() < _FOREIGN_RATE:
+            questions += self._foreign_question(rng, record)
+        return questions
+
+    def _foreign_question(self, rng: random.Random, record: Record) -> list[QuestionAnswer]:
+        """Return a question about an object of another family, if one is found."""
+        families = [each for each in self._families if each != record.family]
+        if not families:
+            return []
+        other = self.records[rng.choice(self._families[rng.choice(families)])]
+        own = {item.label for item in record.items} | {text for text, _ in record.texts}
+        labels = {item.label for item in other.items} - own
+        english, chinese = other.questions[::2], other.questions[1::2]
+        pairs = [
+            pair
+            for pair in zip(english, chinese, strict=True)
+            if pair[0].kind == "attribute"
+            and any(f"the {label}" in pair[0].question for label in labels)
+        ]
+        if not pairs:
+            return []
+        qa = rng.choice(rng.choice(pairs))
+        answer = NOT_SHOWN["en" if qa.language == "en" else "zh"]
+        return [QuestionAnswer("unanswerable", qa.language, qa.question, answer, None)]
 
     def _answer(
         self,

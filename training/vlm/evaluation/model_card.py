@@ -45,7 +45,9 @@ Several questions are packed into one sequence per image. Simple images come fir
 
 `python -m sightline.training.vlm train --start FOLDER` continues from an exported folder: first the
 tower, then the projector (aligned to its previous outputs), then everything. With `--keep-tower`,
-the tower stage trains only the heads, and `align` is skipped.
+only `tune` runs, with a frozen tower. Three in four questions get another wording from the grammar
+in `training/vlm/data/wordings`, sampled again each time. The tokenizer grows by the words of these
+wordings; the tokens of all older texts stay the same.
 
 {note}
 """

@@ -142,14 +142,17 @@ def train_stage(
     name: str,
     training_model: TrainingModel,
     packer: Packer,
-    patch_supervision: PatchSupervision,
+    patch_supervision: PatchSupervision | None,
     probe: tuple[TrainingModel, Packer],
     *,
     folder: Path,
     seconds: float,
     seed: int = 0,
 ) -> None:
-    """Train ``oracle`` or ``tune``; ``probe`` is for held-out metrics."""
+    """Train ``oracle`` or ``tune``; ``probe`` is for held-out metrics.
+
+    Without ``patch_supervision`` the tower is never trained.
+    """
     model = training_model.model
     trained: dict[str, nn.Module] = {
         "language": model.model.language_model,
@@ -159,8 +162,9 @@ def train_stage(
         trained["oracle"] = training_model.oracle.embedding
     else:
         trained["projector"] = model.model.multi_modal_projector
-        trained["tower"] = model.model.vision_tower
-        trained["patch_head"] = patch_supervision.head
+        if patch_supervision is not None:
+            trained["tower"] = model.model.vision_tower
+            trained["patch_head"] = patch_supervision.head
     train_only(model, trained)
     runs = coordinate_ids(packer.tokenizer)
     trainer = StageTrainer(name, folder, seconds, RATES[name], trained, _RATE_SCALES)
@@ -180,11 +184,11 @@ def train_stage(
             continue
         batch = collate(sequences, packer.tokenizer.pad_token_id)
         with torch.autocast(training_model.device.type, torch.bfloat16):
-            frozen = trainer.progress < _FROZEN_SHARE
+            frozen = patch_supervision is None or trainer.progress < _FROZEN_SHARE
             result = training_model.forward(batch, frozen=frozen)
             loss, accuracy = answer_loss(model, result.last, batch, runs)
             metrics = {"word accuracy": accuracy, "answers": float(loss.detach())}
-            if result.image_features is not None and not frozen:
+            if result.image_features is not None and not frozen and patch_supervision is not None:
                 patch_loss, patch_metrics = patch_supervision.loss(
                     result.image_features, batch.rows
                 )

@@ -54,12 +54,11 @@ def train_tower(
     device: torch.device,
     seed: int = 0,
     fresh: bool = True,
-    frozen: bool = False,
 ) -> tuple[PatchHead, TargetVocabulary, PatchTargets]:
     """Train ``tower`` in place; return its patch head, vocabulary and targets.
 
     ``held_out`` is used for metrics during training. If not ``fresh``, the tower keeps its weights
-    and is frozen until the new heads are trained. If ``frozen``, only the heads are trained.
+    and is frozen until the new heads are trained.
     """
     vocabulary = _vocabulary(folder / "words.json", records)
     targets = build_targets(records, vocabulary, side)
@@ -84,7 +83,7 @@ def train_tower(
     for step in trainer.steps():
         rows = sorted(rng.choices(range(len(records)), cum_weights=weights, k=BATCH))
         with torch.autocast(device.type, torch.bfloat16):
-            with torch.set_grad_enabled(not frozen and (fresh or step >= _HEADS_FIRST_STEPS)):
+            with torch.set_grad_enabled(fresh or step >= _HEADS_FIRST_STEPS):
                 features = tower_features(tower, to_pixel_values(squares[rows], device))
             classes, boxes = head(features)
             qa_loss, qa_accuracy = global_qa(features, [qa_targets[row] for row in rows])
