@@ -20,9 +20,15 @@ from contextlib import (
 )
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
-from sightline.storage.errors import ConfigurationError, SightlineError, describe
+from sightline.storage.errors import (
+    ConfigurationError,
+    ModelUnavailableError,
+    SightlineError,
+    describe,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +183,17 @@ async def open_in_thread(load: Callable[[], C]) -> AsyncIterator[C]:
     """Load a resource in a daemon thread, and close it after the block."""
     with closing(await run_in_daemon_thread(load, discard=lambda unused: unused.close())) as value:
         yield value
+
+
+def model_on_demand(name: str, load: Callable[[], C], timeout_seconds: float) -> LazyResource[C]:
+    """Return a model that is opened by the first call that needs it."""
+    return LazyResource(
+        name,
+        partial(open_in_thread, load),
+        timeout_seconds=timeout_seconds,
+        error_type=ModelUnavailableError,
+        delay_seconds=None,
+    )
 
 
 async def run_in_daemon_thread(

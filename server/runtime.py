@@ -14,19 +14,22 @@ from sightline.server.lazy_resource import (
     Closeable,
     LazyResource,
     State,
+    model_on_demand,
     open_in_thread,
 )
 from sightline.server.mcp_server.principals import AnalyticsProvider, PrincipalCache
 from sightline.server.models.model_choice import (
+    NO_DETECTOR,
     NO_RERANKER,
     SAME_AS_IMAGES,
     VLM_RERANKER,
     check_reranker,
+    load_detector,
     load_encoder,
     load_passage_encoder,
     load_reranker,
 )
-from sightline.server.models.model_files import local_folder
+from sightline.server.models.model_files import shown_model
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.server.models.speech import load_transcriber
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
@@ -64,6 +67,7 @@ from sightline.tools.vlm.vision_language_model import ModelTimeoutError
 from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 if TYPE_CHECKING:
+    from sightline.server.models.detection.loading import PhraseDetector
     from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
     from sightline.server.models.text.cross_encoder_reranker import CrossEncoderReranker
     from sightline.server.models.text.passage_encoder import PassageEncoder
@@ -100,9 +104,8 @@ class Runtime:
         """Create the resources. Nothing is opened before ``async with``.
 
         ``on_failure`` is called if the database has an error that a retry cannot solve, such as
-        another schema version. With ``uses_llama_index``, searches run through LlamaIndex's
-        retrievers, which its instrumentation sees; without, a search starts two seconds earlier.
-        Without ``preloads``, a resource opens at the first call that needs it.
+        another schema version. With ``uses_llama_index``, searches run through its retrievers, and
+        start later. Without ``preloads``, a resource opens at the first call that needs it.
         """
         self._delay_seconds = _HANDSHAKE_SECONDS if preloads else None
         self._settings = settings
@@ -121,7 +124,7 @@ class Runtime:
         encoder, observer = settings.encoder, metrics.batch
         self.encoder: LazyResource[ImageTextEncoder] = self._add_model(
             "encoder",
-            f"the encoder {_shown_model(encoder.model)}",
+            f"the encoder {shown_model(encoder.model)}",
             partial(load_encoder, settings, observer),
         )
         #: None if the image encoder also encodes passages.
@@ -129,15 +132,20 @@ class Runtime:
         if encoder.passage_model != SAME_AS_IMAGES:
             self.passage_encoder = self._add_model(
                 "passage_encoder",
-                f"the passage encoder {_shown_model(encoder.passage_model)}",
+                f"the passage encoder {shown_model(encoder.passage_model)}",
                 partial(load_passage_encoder, settings, observer),
             )
+        self.detector: LazyResource[PhraseDetector] | None = None  # opened at the first use
+        if settings.detector.model != NO_DETECTOR:
+            name = f"the detector {shown_model(settings.detector.model)}"
+            load = partial(load_detector, settings, observer)
+            self.detector = model_on_demand(name, load, settings.startup_timeout_seconds)
         reranker = settings.reranker.model
         self._cross_encoder: LazyResource[CrossEncoderReranker] | None = None
         if reranker not in (NO_RERANKER, VLM_RERANKER):
             self._cross_encoder = self._add_model(
                 "reranker",
-                f"the reranker {_shown_model(reranker)}",
+                f"the reranker {shown_model(reranker)}",
                 partial(load_reranker, settings, observer),
             )
         self._search_types = self._add(
@@ -162,6 +170,8 @@ class Runtime:
     async def __aenter__(self) -> Self:
         for resource in self._resources.values():
             await self._stack.enter_async_context(resource)
+        if self.detector is not None:
+            await self._stack.enter_async_context(self.detector)
         if self.vlm is not None:
             self._stack.push_async_callback(self.vlm.close)
         if self._transcriber is not None:
@@ -201,6 +211,7 @@ class Runtime:
             ingest_options=ingest_options(settings),
             ingest_capacity=self._ingest_capacity,
             decoder=self._decoder,
+            detector=self.detector,
             transcriber=self._transcriber,
             ocr_engine=(
                 None
@@ -377,12 +388,6 @@ def allowed_urls(settings: Settings) -> UrlPolicy | None:
     if not settings.urls.allowed_hosts:
         return None
     return UrlPolicy(hosts=settings.urls.allowed_hosts, networks=settings.urls.allowed_networks)
-
-
-def _shown_model(name: str) -> str:
-    """Return the name of a model for messages, without the path of a folder."""
-    local = local_folder(name)
-    return repr(name if local is None else local[1])
 
 
 def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None:

@@ -196,6 +196,7 @@ async def tool(
                 passage_encoder=passage_encoder,
                 ocr_engine=deps.ocr_engine,
                 transcriber=deps.transcriber,
+                detector=deps.detector,
                 capacity=deps.ingest_capacity,
                 principal=caller,
                 on_wait=lambda: report(0, None, _WAITING),

@@ -43,6 +43,7 @@ from sightline.tools.shared.tool_results import (
 from sightline.tools.vlm.phrase_grounding import (
     NO_VLM,
     PhraseLocation,
+    detect_phrases,
     locate_phrases,
     locate_text,
     quoted_text,
@@ -50,14 +51,16 @@ from sightline.tools.vlm.phrase_grounding import (
 
 DESCRIPTION = """\
 Mark objects on an image: draw `boxes`, or locate `phrases`, objects ("the white van") by a model,
-and words in quotation marks ('"Total 30.90"') in the text of the image. Returns coordinates and the
-image. Nothing is stored: see save_annotation."""
+and words in quotation marks ('"Total 30.90"') in its text. Returns coordinates and the image.
+Nothing is stored: see save_annotation."""
 
 MAX_PHRASES = 8
-_WITHOUT_VLM = (
+_WITHOUT_MODEL = (
+    f"The detector is off: set SIGHTLINE_DETECTOR__MODEL. {NO_VLM} "
     "Without a model, put words that are written on the image in quotation marks, or give boxes."
 )
 _MAX_EDGE_PIXELS = 1024
+_DETECTOR_EDGE_PIXELS = 1280
 
 
 class DrawnBox(ToolModel):
@@ -66,7 +69,13 @@ class DrawnBox(ToolModel):
     label: str
     box: NormalizedBox
     pixels: Sequence[int] = Field(description="The box in pixels of the whole image.")
-    origin: str = Field(description="'given', 'model' (located) or 'text' (OCR).")
+    origin: str = Field(
+        description="'given', 'model' (vision-language model), 'detector' or 'text' (OCR)."
+    )
+    model: str | None = Field(default=None, description="The model that found it.")
+    score: float | None = Field(
+        default=None, description="Of a detector: how sure it is that the box is right, 0 to 1."
+    )
 
 
 class PhraseOutcome(ToolModel):
@@ -100,12 +109,18 @@ RESULT = AnnotatedImage
 async def _locate_objects(
     deps: Dependencies, record: Asset, phrases: Sequence[str]
 ) -> list[PhraseLocation]:
-    if deps.vlm is None:
-        raise ModelUnavailableError(f"{NO_VLM} {_WITHOUT_VLM}")
-    edge = source_edge(deps.vlm.profile.fit)
-    async with image_memory(deps, edge):
-        image = await load_asset(deps, record, max_edge=edge)
-        return await locate_phrases(deps.vlm, image, phrases)
+    """Ask the vision-language model if it draws boxes, else the detector."""
+    if deps.vlm is not None and (deps.vlm.profile.box_format or deps.detector is None):
+        edge = source_edge(deps.vlm.profile.fit)
+        async with image_memory(deps, edge):
+            image = await load_asset(deps, record, max_edge=edge)
+            return await locate_phrases(deps.vlm, image, phrases)
+    if deps.detector is None:
+        raise ModelUnavailableError(_WITHOUT_MODEL)
+    detector = await deps.detector.get()
+    async with image_memory(deps, _DETECTOR_EDGE_PIXELS):
+        image = await load_asset(deps, record, max_edge=_DETECTOR_EDGE_PIXELS)
+        return await detect_phrases(detector, image, phrases, (record.width, record.height))
 
 
 async def tool(
@@ -130,7 +145,7 @@ async def tool(
     if not boxes and not texts:
         raise InvalidArgumentError("Nothing to draw. Give boxes, phrases, or both.")
     drawn = [BoxOverlay(images.parse_box(each.box), each.label) for each in boxes or ()]
-    origins = ["given"] * len(drawn)
+    sources: list[tuple[str, str | None, float | None]] = [("given", None, None)] * len(drawn)
     async with deps.connection() as connection:
         record = await assets.fetch_one(connection, asset)
         stored = await assets.text_lines(connection, [record.id])
@@ -150,11 +165,12 @@ async def tool(
             notes = [message_for_caller(error)]
             lost.append(PhraseOutcome(phrase=", ".join(objects), status="no_model", notes=notes))
     for location in locations:
-        for found in location.boxes:
+        scores = location.scores or (None,) * len(location.boxes)
+        for found, score in zip(location.boxes, scores, strict=True):
             if not found.is_point:
                 label = (found.label or location.phrase)[:MAX_LABEL_CHARS]
                 drawn.append(BoxOverlay(found.box, label))
-                origins.append(location.origin)
+                sources.append((location.origin, location.model, score))
     encoded = []
     if inline_by_default(deps) if inline is None else inline:
         encoded = [
@@ -169,8 +185,10 @@ async def tool(
                 box=overlay.box,
                 pixels=to_pixels(overlay.box, (record.width, record.height)),
                 origin=origin,
+                model=model,
+                score=None if score is None else round(score, 3),
             )
-            for overlay, origin in zip(drawn, origins, strict=True)
+            for overlay, (origin, model, score) in zip(drawn, sources, strict=True)
         ],
         phrases=[
             PhraseOutcome(phrase=each.phrase, status=each.status, notes=list(each.notes) or None)
@@ -178,7 +196,7 @@ async def tool(
         ]
         + lost
         or None,
-        model=deps.vlm.model if objects and deps.vlm and not lost else None,
+        model=next((each.model for each in locations if each.model), None),
         shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
         uri=None if code is None else overlay_uri(record.id, code),
         image_url=None if code is None else image_url(record.id, boxes=code),

@@ -2,6 +2,7 @@
 -- schemas again. The extension and the roles stay: other databases or schemas may use them.
 DROP VIEW
     analytics.assets, analytics.sources, analytics.passages, analytics.annotations,
+    analytics.detections,
     analytics.regions, analytics.embeddings, analytics.embedding_spaces, analytics.searches,
     analytics.cluster_members;
 DROP FUNCTION

@@ -207,6 +207,7 @@ CREATE TABLE sightline.asset (
     reading text CHECK (
         reading IN (
             'text layer', 'scan', 'garbled', 'hidden layer', 'figures', 'form', 'unreadable')),
+    detection_run text,
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (source_id, ordinal),
     CHECK ((latitude IS NULL) = (longitude IS NULL))
@@ -229,6 +230,8 @@ COMMENT ON COLUMN sightline.asset.captured_local IS
     'captured_at in local time at the place of capture, for time-of-day filters.';
 COMMENT ON COLUMN sightline.asset.latitude IS
     'Degrees, WGS 84, as longitude: where it was taken; null if unknown.';
+COMMENT ON COLUMN sightline.asset.detection_run IS
+    'The detector, and a digest of the vocabulary that it has looked for; null without one.';
 COMMENT ON COLUMN sightline.asset.perceptual_hash IS
     'Signs of 63 low frequencies of the picture; null for a plain picture.';
 COMMENT ON COLUMN sightline.asset.symmetric_hash IS
@@ -366,7 +369,7 @@ CREATE TABLE sightline.annotation (
     x0 real NOT NULL CHECK (x0 >= 0), y0 real NOT NULL CHECK (y0 >= 0),
     x1 real NOT NULL CHECK (x1 <= 1), y1 real NOT NULL CHECK (y1 <= 1),
     score real,
-    origin text NOT NULL CHECK (origin IN ('person', 'model', 'file')),
+    origin text NOT NULL CHECK (origin IN ('person', 'model', 'file', 'detector')),
     model text,
     author text,
     note text,
@@ -375,8 +378,9 @@ CREATE TABLE sightline.annotation (
     CHECK (x0 < x1 AND y0 < y1)
 );
 CREATE INDEX annotation_asset_idx ON sightline.annotation (asset_id);
+CREATE INDEX annotation_label_idx ON sightline.annotation USING hash (lower(label));
 COMMENT ON TABLE sightline.annotation IS
-    'A labeled box on an asset, by a person, by a model or from a file.';
+    'A labeled box on an asset, by a person, a model or the detector of the ingest, or from a file.';
 
 CREATE TABLE sightline.retrieval_log (
     id bigint PRIMARY KEY DEFAULT sightline.new_id('retrieval_log'),
@@ -507,7 +511,7 @@ BEGIN
                 ingested_at}'),
             ('asset', '{kind, page, frame_seconds, width, height, captured_at, captured_local,
                 caption, metadata, latitude, longitude, perceptual_hash, symmetric_hash, reading,
-                created_at}'),
+                detection_run, created_at}'),
             ('region', '{kind, ordinal, x0, y0, x1, y1, label, score}'),
             ('passage', '{kind, text, language, page, start_seconds, end_seconds, char_start,
                 char_end, x0, y0, x1, y1, confidence, tokens, token_count}'),
@@ -722,11 +726,25 @@ SELECT
 FROM sightline.annotation AS n
 JOIN sightline.asset AS a ON a.id = n.asset_id
 JOIN sightline.collection AS c ON c.id = a.collection_id;
-COMMENT ON VIEW analytics.annotations IS 'Labeled boxes, by people, by models or from files.';
+COMMENT ON VIEW analytics.annotations IS 'Labeled boxes, by people, models, detectors or from files.';
 COMMENT ON COLUMN analytics.annotations.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
 COMMENT ON COLUMN analytics.annotations.origin IS
-    'person, model, or file (metadata or annotation file); see model and author.';
+    'person, model, detector (at ingest), or file (metadata or annotation file); see model, author.';
+
+CREATE VIEW analytics.detections AS
+SELECT
+    c.name AS collection, n.asset_id, n.label, n.model, count(*) AS objects,
+    max(n.score) AS best_score
+FROM sightline.annotation AS n
+JOIN sightline.asset AS a ON a.id = n.asset_id
+JOIN sightline.collection AS c ON c.id = a.collection_id
+WHERE n.origin = 'detector'
+GROUP BY c.name, n.asset_id, n.label, n.model;
+COMMENT ON VIEW analytics.detections IS
+    'How many objects of the collection''s vocabulary the detector found on each asset.';
+COMMENT ON COLUMN analytics.detections.label IS 'The phrase of the vocabulary, such as "van".';
+COMMENT ON COLUMN analytics.detections.best_score IS 'Of the surest box, 0 to 1.';
 
 CREATE VIEW analytics.regions AS
 SELECT

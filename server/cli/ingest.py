@@ -18,6 +18,7 @@ from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
 from sightline.storage.files import private_opener
 from sightline.storage.ingest import collection_settings, failed_files, pipeline
+from sightline.storage.ingest.detect.detect_stage import DETECT_SETTING
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
 from sightline.storage.ingest.failed_files import RecordedFailure, UnreadableImage
@@ -45,6 +46,12 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="languages that OCR of this collection reads besides those in Latin script, Chinese "
         f"and Japanese: {', '.join(OCR_LANGUAGES)}; 'none' for no other",
+    )
+    parser.add_argument(
+        "--detect",
+        metavar="PHRASE,...",
+        help="objects that the detector marks on the images of this collection, such as "
+        "'vehicle, price tag'; 'none' for no more",
     )
     parser.add_argument(
         "--retry-failed",
@@ -175,6 +182,9 @@ def _collection_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         languages = [] if names == ["none"] else [name for name in names if name]
         find_models(languages, load_settings().ingest.ocr_models)
         chosen[collection_settings.OCR_LANGUAGES_SETTING] = languages
+    if arguments.detect is not None:
+        phrases = [each.strip() for each in arguments.detect.split(",")]
+        chosen[DETECT_SETTING] = [] if phrases == ["none"] else [each for each in phrases if each]
     return chosen
 
 
@@ -218,6 +228,7 @@ async def ingest(
         passage_encoder=await (deps.passage_encoder or deps.encoder).get(),
         ocr_engine=deps.ocr_engine,
         transcriber=deps.transcriber,
+        detector=deps.detector,
         settings=settings,
         capacity=deps.ingest_capacity,
         max_examples=max_examples,

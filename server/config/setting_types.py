@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Secret,
+    SecretStr,
+)
 from pydantic_settings import NoDecode
 
 from sightline.storage.ingest.discover.public_addresses import IpNetwork
@@ -32,6 +40,12 @@ def redact_dsn(text: str) -> str:
     """
     without_userinfo = _URL_PASSWORD.sub(r"\g<user>:***", text)
     return _KEYWORD_PASSWORD.sub(r"\g<key>=***", without_userinfo)
+
+
+class SettingsGroup(BaseModel):
+    """Base of the groups. The docstring of a group is its title in the reference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class DatabaseUrl(Secret[str]):
@@ -101,6 +115,9 @@ RerankerName = Annotated[
     str,
     # Somebody who turns it on means one of the models.
     _matches(rf"(?!(on|true|yes)$){_INSTALLED}|{_LOCAL_OR_HUB}", f"'off', 'vlm', {_CHOICES}"),
+]
+DetectorName = Annotated[
+    str, _matches(rf"builtin|off|{_LOCAL_OR_HUB}", f"'builtin', 'off', {_CHOICES}")
 ]
 DeviceName = Annotated[
     str, _matches(r"auto|cpu|mps|cuda(:\d+)?", "'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, SecretStr
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from sightline.server.config.config_file import config_file
+from sightline.server.config.model_settings import DetectorSettings
 from sightline.server.config.setting_types import (
     AbsolutePath,
     Algorithms,
@@ -40,6 +41,7 @@ from sightline.server.config.setting_types import (
     RerankerName,
     Seconds,
     Secrets,
+    SettingsGroup,
     Words,
 )
 from sightline.storage import db
@@ -57,12 +59,6 @@ VLM_MAX_TOKENS = 512
 _INGEST = IngestOptions()
 _LIMITS = Limits()
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class SettingsGroup(BaseModel):
-    """Base of the groups. The docstring of a group is its title in the reference."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class EncoderSettings(SettingsGroup):
@@ -335,6 +331,7 @@ class Settings(BaseSettings):
     """How long a call waits for a model or database that is still loading."""
     database: DatabaseSettings = DatabaseSettings()
     encoder: EncoderSettings = EncoderSettings()
+    detector: DetectorSettings = DetectorSettings()
     reranker: RerankerSettings = RerankerSettings()
     vlm: VlmSettings = VlmSettings()
     judge: JudgeSettings = JudgeSettings()

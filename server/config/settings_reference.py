@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic_core import PydanticUndefined
 
-from sightline.server.config import settings
+from sightline.server.config import model_settings, settings
 from sightline.server.config.settings_loader import variable
 
 _INTRODUCTION = """\
@@ -62,7 +62,8 @@ def list_settings() -> list[SettingRow]:
     # Not `use_attribute_docstrings` of pydantic, which reads the source at each start.
     descriptions = {
         (model.name, ast.unparse(field.target)): " ".join(ast.literal_eval(text.value).split())
-        for model in ast.parse(inspect.getsource(settings)).body
+        for module in (settings, model_settings)
+        for model in ast.parse(inspect.getsource(module)).body
         if isinstance(model, ast.ClassDef)
         for field, text in pairwise(model.body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)

@@ -13,12 +13,15 @@ from sightline.storage.import_lock import import_lock
 
 if TYPE_CHECKING:
     from sightline.server.models.batcher import BatchObserver
+    from sightline.server.models.detection.loading import PhraseDetector
     from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
     from sightline.server.models.text.cross_encoder_reranker import CrossEncoderReranker
     from sightline.server.models.text.passage_encoder import PassageEncoder
 
 #: Value of ``encoder.passage_model``: the text tower of the image encoder.
 SAME_AS_IMAGES = "encoder"
+#: Value of ``detector.model``: none.
+NO_DETECTOR = "off"
 #: Values of ``reranker.model`` that are not cross-encoders.
 NO_RERANKER = "off"
 VLM_RERANKER = "vlm"
@@ -39,6 +42,14 @@ def load_encoder(settings: Settings, observer: BatchObserver | None = None) -> I
         from sightline.server.models.image_text import image_text_encoder
 
     return image_text_encoder.load(settings.encoder, settings.data_dir, observer)
+
+
+def load_detector(settings: Settings, observer: BatchObserver | None = None) -> PhraseDetector:
+    """Load the detector. Blocks for seconds; raises ConfigurationError."""
+    with import_lock:
+        from sightline.server.models.detection import loading
+
+    return loading.load(settings.detector, observer)
 
 
 def load_passage_encoder(

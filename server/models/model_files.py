@@ -42,6 +42,12 @@ def local_folder(name: str) -> tuple[Path, str] | None:
     return path, f"{LOCAL_DIR}{path.name}"
 
 
+def shown_model(name: str) -> str:
+    """Return the name of a model for messages, without the path of a folder."""
+    local = local_folder(name)
+    return repr(name if local is None else local[1])
+
+
 def cached_snapshot(name: str, patterns: list[str]) -> Path | None:
     """Return the folder of a model in the cache of huggingface_hub, or None.
 

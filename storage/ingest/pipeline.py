@@ -27,6 +27,7 @@ from sightline.storage.ingest.decode.transcription import SpeechStage
 from sightline.storage.ingest.decode.tree_reader import TreeReader
 from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
 from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preprocess
+from sightline.storage.ingest.detect.detect_stage import DetectorProvider, DetectStage
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, trees_of
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
@@ -69,6 +70,7 @@ async def ingest(
     passage_encoder: TextEncoder | None = None,
     ocr_engine: OcrEngine | None = None,
     transcriber: Transcriber | None = None,
+    detector: DetectorProvider | None = None,
     settings: Mapping[str, Any] | None = None,
     capacity: IngestCapacity | None = None,
     principal: str | None = None,
@@ -80,21 +82,19 @@ async def ingest(
     """Ingest folders, files, patterns, archives, uploads and URLs into a collection.
 
     A missing collection is created; ``settings`` are set on it first. ``passage_encoder`` adds
-    vectors to passages; without it they are found by their terms only. ``ocr_engine`` is used if
-    the collection's setting ``ocr``, or else the options, say so. ``transcriber`` adds what is said
-    in videos and audio files; without it the summary has the minutes that were skipped.
-    ``progress`` is called from the event loop and counts committed files only. After a cancel or
-    kill, whole batches are committed or not, and the next run continues; a cancel ends the workers.
+    vectors to passages, ``transcriber`` what is said in videos and audio files, ``ocr_engine`` the
+    written text if the setting ``ocr`` of the collection, or else the options, say so, and
+    ``detector`` the boxes of the collection's vocabulary. ``progress`` counts committed files only.
+    After a cancel or kill, whole batches are committed or not, and the next run continues.
 
     All ingests of a server share one ``capacity``, in which ``principal`` takes its turns;
     ``on_wait`` is called if this ingest must wait for others of the principal. The summary lists
     the first ``max_listed_files`` files with the ids of their assets, and ``max_examples`` of each
     problem, with None all. ``is_wanted`` chooses files by their failure location.
 
-    Files that fail are recorded and counted, and the next run tries them again. Raises
-    InvalidArgumentError for paths without a match, ConfigurationError, SpaceMismatchError if the
-    collection's vectors are from another encoder, ModelError if the encoder fails on everything,
-    and StorageError.
+    Failed files are recorded, and the next run tries them again. Raises InvalidArgumentError for
+    paths without a match, ConfigurationError, SpaceMismatchError if the collection's vectors are
+    from another encoder, ModelError if the encoder fails on everything, and StorageError.
     """
     options = options or IngestOptions()
     async with AsyncExitStack() as stack:
@@ -114,6 +114,7 @@ async def ingest(
         tile_space = await collection_settings.tile_space(database, target, encoder.identity)
         stats = IngestStats(target.name, progress, max_listed_files, max_examples)
         speech = SpeechStage(transcriber, stats)
+        detect = DetectStage(database, blobs, target, detector, options, stats)
         run = _IngestRun(
             database=database,
             blobs=blobs,
@@ -123,6 +124,7 @@ async def ingest(
             passage_encoder=passage_encoder,
             ocr_engine=ocr_engine,
             speech=speech,
+            detect=detect,
             planner=DecodePlanner(
                 ocr_mode, ocr_engine.name if ocr_engine else "", tile_space is not None, speech.name
             ),
@@ -146,6 +148,7 @@ class _IngestRun:
     passage_encoder: TextEncoder | None
     ocr_engine: OcrEngine | None
     speech: SpeechStage
+    detect: DetectStage
     planner: DecodePlanner
     options: IngestOptions
     capacity: IngestCapacity
@@ -205,11 +208,7 @@ class _IngestRun:
             self._embedded,
             self.stats,
         )
-        self._text_encoder: BatchEncoder[str] | None = None
-        if self.passage_encoder is not None:
-            dimension = self.passage_encoder.identity.dimension
-            encode = self.passage_encoder.encode_texts
-            self._text_encoder = BatchEncoder(encode, dimension, batch_size, has_vocabulary=True)
+        self._text_encoder = BatchEncoder.of_passages(self.passage_encoder, batch_size)
         self._writer = IngestWriter(self.database, self.blobs, self.collection, spaces=self.spaces)
         self._indexes = {
             space: VectorIndexMaintainer(self.database, space, options)
@@ -386,6 +385,7 @@ class _IngestRun:
             async with self.database.write_connection() as connection:
                 await connection.execute(_SQL["analyze"])
         self.stats.add_time("index", time.perf_counter() - started)
+        await self.detect.run()
         if not added:
             return
         started = time.perf_counter()

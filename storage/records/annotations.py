@@ -19,8 +19,9 @@ from sightline.storage.db.queries import (
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.types import Box
 
-Origin = Literal["person", "model", "file"]
-"""``file``: from the metadata of a picture, or an annotation file beside it."""
+Origin = Literal["person", "model", "file", "detector"]
+"""``file``: from the metadata of a picture, or an annotation file beside it. ``detector``: of the
+collection's vocabulary, at ingest."""
 
 #: Annotations of one author on one asset.
 MAX_PER_ASSET: Final = 1_000

@@ -15,7 +15,7 @@ MAX_METADATA_DEPTH = 4
 class BuiltInKey:
     """The type of a built-in key's values, and its meaning in one line."""
 
-    type: Literal["text", "number", "date", "time", "position"]
+    type: Literal["text", "number", "date", "time", "position", "labels"]
     meaning: str
     of_passages: bool = False
     """Only for passages, not for images."""
@@ -34,6 +34,7 @@ BUILT_IN_KEYS: Mapping[str, BuiltInKey] = {
     "page": BuiltInKey("number", "page of a document, from 1"),
     "seconds": BuiltInKey("number", "time in a video, in seconds"),
     "gps": BuiltInKey("position", "place of capture: {'near': [48.86, 2.29], 'km': 5}"),
+    "objects": BuiltInKey("labels", "labels of the boxes on the image: {'contains': 'van'}"),
     "width": BuiltInKey("number", "width of the image in pixels"),
     "height": BuiltInKey("number", "height of the image in pixels"),
     "caption": BuiltInKey("text", "caption of the image"),

@@ -9,11 +9,11 @@ RETURNING id
 -- name: count_by_author
 SELECT count(*)
 FROM sightline.annotation
-WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s AND origin <> 'file'
+WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s AND origin IN ('person', 'model')
 
 -- name: delete_by_author
 DELETE FROM sightline.annotation
-WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s AND origin <> 'file'
+WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s AND origin IN ('person', 'model')
 
 -- name: list_newest
 -- The newest annotations of each asset, and how many it has.

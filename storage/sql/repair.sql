@@ -99,8 +99,8 @@ SELECT collection_id, %(word)s, %(term)s FROM sightline.passage WHERE id = %(pas
 ON CONFLICT DO NOTHING
 
 -- name: drop_sources_without_blobs
--- Sources with missing pages or frames and without annotations. The next ingest creates them again
--- with the same ids.
+-- Sources with missing pages or frames, and without annotations that an ingest cannot repeat. The
+-- next ingest creates them again with the same ids.
 DELETE FROM sightline.source
 WHERE location <> ALL (%(locations)s)
 AND EXISTS (
@@ -110,6 +110,6 @@ AND EXISTS (
 AND NOT EXISTS (
     SELECT FROM sightline.asset
     JOIN sightline.annotation ON annotation.asset_id = asset.id
-    WHERE source_id = source.id
+    WHERE source_id = source.id AND annotation.origin <> 'detector'
 )
 RETURNING name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from functools import partial
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import BlobResourceContents
-from PIL import ImageChops
+from PIL import Image, ImageChops, ImageDraw
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.tools.shared.overlay_uri import MAX_OVERLAYS, overlay_code, overlay_uri
+from tests.support.color_detector import ColorDetector
 from tests.support.corpus import Corpus
 from tests.support.results import json_of
 from tests.support.scripted_vlm import scripted
@@ -205,6 +207,52 @@ async def test_without_a_model_quoted_phrases_and_boxes_are_drawn_and_others_rep
     assert [each["origin"] for each in given["boxes"]] == ["given"]
     assert [each["status"] for each in given["phrases"]] == ["no_model"]
     assert "quotation marks" in said
+
+
+async def test_without_a_vlm_the_detector_locates_phrases_and_says_how_sure_it_is(
+    empty_environment: ToolEnvironment,
+) -> None:
+    picture = Image.new("RGB", (200, 100), "gray")
+    ImageDraw.Draw(picture).rectangle((50, 25, 99, 99), "red")
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    upload = {"name": "sign.png", "data": base64.b64encode(file.getvalue()).decode()}
+    async with empty_environment.replace(detector=ColorDetector()).serve() as tools:
+        await tools.call("add_images", collection="album", uploads=[upload])
+        asset = (await tools.ids())["sign.png"]
+        result, (drawn,) = await tools.call_with_images(
+            "annotate_image", asset=asset, phrases=["the red sign", "a blue sign"]
+        )
+    assert result["boxes"] == [
+        {
+            "label": "the red sign",
+            "box": [0.25, 0.25, 0.5, 1.0],
+            "pixels": [50, 25, 100, 100],
+            "origin": "detector",
+            "model": "test-colors",
+            "score": 1.0,
+        }
+    ]
+    statuses = {each["phrase"]: each["status"] for each in result["phrases"]}
+    assert statuses == {"the red sign": "found", "a blue sign": "absent"}
+    assert result["model"] == "test-colors"
+    assert not is_near_color(drawn.getpixel((50, 60)), (255, 0, 0))  # type: ignore[arg-type]
+
+
+async def test_a_vlm_that_draws_boxes_is_asked_before_the_detector(
+    environment: ToolEnvironment,
+) -> None:
+    reply = {"bulb": '[{"bbox_2d": [250, 100, 750, 900], "label": "bulb"}]'}
+    async with (
+        endpoint_that_says(reply) as model,
+        environment.replace(vlm=model, detector=ColorDetector(broken="not asked")).serve() as tools,
+    ):
+        asset = (await tools.ids())[GARLIC]
+        result, _ = await tools.call_with_images(
+            "annotate_image", asset=asset, phrases=["the bulb"]
+        )
+    (box,) = result["boxes"]
+    assert (box["origin"], box["model"], "score" in box) == ("model", model.model, False)
 
 
 async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(

@@ -1,7 +1,11 @@
-"""Locate phrases in one image: objects by a model, quoted words by the OCR text."""
+"""Locate phrases in one image: objects by a model, quoted words by the OCR text.
+
+An object is located by the vision-language model if it draws boxes, else by the detector.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +14,7 @@ from typing import Final, Literal
 from PIL import Image
 
 from sightline.storage.errors import ModelUnavailableError
+from sightline.storage.interfaces import Detector
 from sightline.storage.records.assets import AssetTextLine
 from sightline.storage.text.phrases import parse_phrase
 from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
@@ -27,13 +32,18 @@ _QUOTED: Final = re.compile(r"""(?:"(.+)"|“(.+)”|„(.+)[“”]|«(.+)»|�
 
 @dataclass(frozen=True, slots=True)
 class PhraseLocation:
-    """The boxes of one phrase, or of several if the model takes them at once."""
+    """The boxes of one phrase, or of several if the model takes them at once.
+
+    ``model`` is the name of the model that located it; ``scores`` belong to the boxes.
+    """
 
     phrase: str
     status: BoxStatus
     boxes: tuple[ParsedBox, ...]
     notes: tuple[str, ...]
-    origin: Literal["model", "text"] = "model"
+    origin: Literal["model", "detector", "text"] = "model"
+    model: str | None = None
+    scores: tuple[float, ...] = ()
 
 
 async def locate_phrases(
@@ -55,7 +65,37 @@ async def locate_phrases(
         if len(result.boxes) > most:
             notes += (f"the model gave {len(result.boxes)} boxes; the first {most} are drawn",)
         locations.append(
-            PhraseLocation(", ".join(group), result.status, result.boxes[:most], notes)
+            PhraseLocation(
+                ", ".join(group), result.status, result.boxes[:most], notes, model=model.model
+            )
+        )
+    return locations
+
+
+async def detect_phrases(
+    detector: Detector, image: Image.Image, phrases: Sequence[str], size: Size
+) -> list[PhraseLocation]:
+    """Have the detector look for each phrase in an upright image of ``size`` pixels.
+
+    ``image`` may be smaller. Raises ModelError.
+    """
+    pixels = await asyncio.to_thread(detector.preprocess, image)
+    [detections] = await detector.detect([pixels], phrases)
+    locations: list[PhraseLocation] = []
+    for phrase in phrases:
+        found = [each for each in detections if each.phrase == phrase]
+        shown, more = found[:_MAX_BOXES], len(found) > _MAX_BOXES
+        note = f"the detector found {len(found)}; the {len(shown)} surest are drawn"
+        locations.append(
+            PhraseLocation(
+                phrase,
+                "found" if found else "absent",
+                tuple(ParsedBox(phrase, each.box, to_pixels(each.box, size)) for each in shown),
+                (note,) if more else (),
+                "detector",
+                detector.name,
+                tuple(each.score for each in shown),
+            )
         )
     return locations
 

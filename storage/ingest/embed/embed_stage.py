@@ -22,7 +22,7 @@ from sightline.storage.errors import (
 )
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.progress import IngestStats
-from sightline.storage.interfaces import Pixels, Vectors
+from sightline.storage.interfaces import Pixels, TextEncoder, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,14 @@ class BatchEncoder(Generic[Item]):
         self._dimension = dimension
         self.batch_size = batch_size
         self._has_vocabulary = has_vocabulary
+
+    @staticmethod
+    def of_passages(encoder: TextEncoder | None, batch_size: int) -> BatchEncoder[str] | None:
+        """Return a batch encoder of passages, None without an encoder."""
+        if encoder is None:
+            return None
+        dimension = encoder.identity.dimension
+        return BatchEncoder(encoder.encode_texts, dimension, batch_size, has_vocabulary=True)
 
     async def __call__(self, items: Sequence[Item]) -> list[stages.Vector | MediaError]:
         """Return a vector or an error for each item, in order.

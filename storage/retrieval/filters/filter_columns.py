@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, LiteralString
 
-ColumnType = Literal["text", "number", "moment", "time", "position"]
+ColumnType = Literal["text", "number", "moment", "time", "position", "labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Column:
 
     A ``moment`` has an instant (timestamptz) and ``local_sql``, the local time at the place
     (timestamp), for values without an offset. A ``position`` is a text of latitude and longitude in
-    degrees, to about a kilometer; comparisons use the columns themselves.
+    degrees, to about a kilometer; comparisons use the columns themselves. ``labels`` are a jsonb
+    list.
     """
 
     sql: LiteralString
@@ -49,6 +50,11 @@ NEAR: LiteralString = (
 """The distance along the surface, by the haversine formula, between two parallels."""
 _POSITION = "round(a.latitude::numeric, 2) || ', ' || round(a.longitude::numeric, 2)"
 
+_LABELS: LiteralString = (
+    "(SELECT jsonb_agg(DISTINCT lower(n.label)) FROM sightline.annotation AS n"
+    " WHERE n.asset_id = a.id)"
+)
+
 _SHARED: Mapping[str, Column] = {
     "asset": Column("a.id", "text"),
     "source": Column("s.name", "text"),
@@ -63,6 +69,7 @@ _SHARED: Mapping[str, Column] = {
     "time_of_day": Column(f"({_LOCAL_TIME})::time", "time"),
     "gps": Column(_POSITION, "position"),
     "caption": Column("a.caption", "text"),
+    "objects": Column(_LABELS, "labels"),
 }
 
 ASSETS = FilterSchema(

@@ -37,6 +37,7 @@ from sightline.storage.retrieval.filters.filter_language import (
     FilterGroup,
     Operator,
 )
+from sightline.storage.retrieval.filters.label_filter import has_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +158,10 @@ class _Compiler:
         if column is not None:
             if is_empty:
                 return _negate_unless(self._is_empty_column(column), is_wanted)
-            if column.type == "position":
-                return self._near(leaf)
-            is_moment = column.type == "moment"
-            return self._moment(leaf, column) if is_moment else self._column(leaf, column)
+            if column.type in ("position", "labels"):
+                is_position = column.type == "position"
+                return self._near(leaf) if is_position else has_labels(leaf, self._bind)
+            return (self._moment if column.type == "moment" else self._column)(leaf, column)
         if field is None:
             known = [metadata_name(each.path) for each in self._fields.values()]
             raise UnknownNameError("filter key", leaf.key, [*self._columns, *known])

@@ -26,7 +26,7 @@ _SQL = load_sql("selection")
 
 @dataclass(frozen=True, slots=True)
 class KeyExpression:
-    """The SQL value of a key: of a column, or a jsonb value of the metadata."""
+    """The SQL value of a key: of a column, or a jsonb value (``is_metadata``)."""
 
     value: sql.Composable
     is_metadata: bool = False
@@ -59,7 +59,7 @@ def key_expression(key: str, schema: FilterSchema, fields: MetadataFields) -> Ke
         return KeyExpression(sql.SQL("to_char({}, 'YYYY-MM-DD')").format(local))
     if column.type == "time":
         return KeyExpression(sql.SQL("to_char({}, 'HH24:00')").format(sql.SQL(column.sql)))
-    return KeyExpression(sql.SQL(column.sql))
+    return KeyExpression(sql.SQL(column.sql), is_metadata=column.type == "labels")
 
 
 async def read_values(

@@ -11,6 +11,7 @@ import pytest
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
+from sightline.storage.ingest.detect.detect_stage import DetectorProvider
 from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
@@ -34,6 +35,7 @@ class Bench:
     encoder: ImageEncoder = field(default_factory=ColorHistogramEncoder)
     ocr_engine: OcrEngine | None = None
     transcriber: Transcriber | None = None
+    detector: DetectorProvider | None = None
     progress: list[IngestProgress] = field(default_factory=list)
 
     async def ingest(
@@ -56,6 +58,7 @@ class Bench:
             passage_encoder=self.encoder,
             ocr_engine=self.ocr_engine,
             transcriber=self.transcriber,
+            detector=self.detector,
             settings=settings,
         )
 

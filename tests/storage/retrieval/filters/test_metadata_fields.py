@@ -169,7 +169,7 @@ async def test_the_listed_metadata_keys_are_what_a_filter_takes(
 
 
 VALUES = {"text": "x", "number": 1, "date": "2024-05-01", "time": "17:00",
-          "position": {"near": [48.86, 2.29], "km": 5}}  # fmt: skip
+          "position": {"near": [48.86, 2.29], "km": 5}, "labels": "van"}  # fmt: skip
 
 
 @pytest.mark.parametrize("key", BUILT_IN_KEYS)
@@ -180,6 +180,8 @@ async def test_every_documented_key_compiles(shop: Corpus, images: ImageSearch, 
     asked = ({key: value}, {key: {"gte": value}}, {key: {"is_empty": True}})
     if built_in.type == "position":
         asked = ({key: value}, {"not": {key: value}}, {key: {"is_empty": True}})
+    if built_in.type == "labels":
+        asked = ({key: value}, {key: {"all": [value]}}, {key: {"is_empty": True}})
     for filters in asked:
         selection = Selection(filters=filters)
         await passages.search(PassageRequest(selection=selection))

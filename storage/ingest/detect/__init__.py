@@ -1,0 +1,1 @@
+"""Detection of a collection's vocabulary, after its pictures are stored."""

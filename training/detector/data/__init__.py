@@ -1,0 +1,1 @@
+"""Data of the detector: pictures with boxes, and phrases."""

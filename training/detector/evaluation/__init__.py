@@ -1,0 +1,1 @@
+"""Evaluation, calibration and model card of the detector."""

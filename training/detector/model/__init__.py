@@ -1,0 +1,1 @@
+"""The detector in torch, and its export."""
