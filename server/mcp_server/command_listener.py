@@ -97,7 +97,7 @@ class _CommandListener:
         self._running.add(task)
         try:
             await self._answer(reader, writer)
-        except (OSError, ValueError, TimeoutError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             logger.info("a command was not answered: %s", error)
         except asyncio.CancelledError:
             pass  # the server ends; the command then runs by itself

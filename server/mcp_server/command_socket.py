@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline.server.config import Settings
+from sightline.server.models.model_files import local_folder
 
 SUFFIX = ".sock"
 #: A socket path has at most 108 bytes on Linux and 104 on macOS, with the final NUL.
@@ -65,6 +66,12 @@ def server_identity(settings: Settings) -> dict[str, str]:
     """Return what two processes with the same results have in common."""
     values = settings.model_dump(exclude=_WITHOUT_EFFECT)
     values["signing_key"] = settings.auth.signing_key
+    # A relative path is another folder where the working folder is another.
+    models = (settings.encoder.model, settings.encoder.passage_model, settings.reranker.model)
+    values["folders"] = [local_folder(name) for name in models]
+    if settings.database.url is not None:
+        # libpq takes from its variables what the URL leaves open, such as host and user.
+        values["libpq"] = {name: text for name, text in os.environ.items() if name[:2] == "PG"}
     text = json.dumps(values, sort_keys=True, default=_plain)
     return {
         "version": version("sightline"),

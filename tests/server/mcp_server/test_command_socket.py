@@ -156,6 +156,21 @@ async def test_a_server_with_other_settings_does_not_answer(
         assert await ask(make_settings(tmp_path, http__port=1234), word="van") is not None
 
 
+async def test_a_server_with_another_folder_or_database_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = Echo()
+    echo.released.set()
+    named = make_settings(tmp_path, encoder__model="local-dir:clip", database__url="dbname=assets")
+    async with running(named, echo):
+        assert await ask(named, word="van") is not None
+        with monkeypatch.context() as patched:
+            patched.setenv("PGHOST", "elsewhere")
+            assert await ask(named, word="van") is None
+        monkeypatch.chdir(tmp_path)
+        assert await ask(named, word="van") is None
+
+
 async def test_a_server_of_another_version_does_not_answer(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     async with running(settings, Echo()):
@@ -168,7 +183,10 @@ async def test_a_server_of_another_version_does_not_answer(tmp_path: Path) -> No
         writer.close()
 
 
-@pytest.mark.parametrize("request_", [b"", b"\n", b"[]\n", b"{}\n", b'{"server": 1}\n', b"x" * 99])
+@pytest.mark.parametrize(
+    "request_",
+    [b"", b"\n", b"[]\n", b"{}\n", b'{"server": 1}\n', b"x" * 99, b"[" * 200_000 + b"\n"],
+)
 async def test_a_malformed_request_does_not_disturb_the_server(
     request_: bytes, tmp_path: Path
 ) -> None:
