@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +38,12 @@ class ModelHub:
     #: A mirror that announces other hashes than it lists.
     announced: dict[str, str] = field(default_factory=dict)
     token: str = "hf_right"
+    #: What the metadata ends with, and how they are encoded.
+    extra_info: bytes = b""
+    encode: Callable[[bytes], bytes] = bytes
+    encoding: str = ""
+    #: A redirect announces content and sends none.
+    is_redirect_endless: bool = False
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
     def asked_files(self) -> list[str]:
@@ -87,6 +93,9 @@ def serve() -> Iterator[ModelHub]:
             )
             parts = urlsplit(self.path)
             path = unquote(parts.path)
+            if path.startswith("/loop/"):
+                self._answer(302, b"", {"Location": self.path})
+                return
             if path.startswith("/lfs/"):
                 repository, name = path.removeprefix("/lfs/").split("//")
                 self._content(name, hub.repositories[repository][name])
@@ -102,7 +111,8 @@ def serve() -> Iterator[ModelHub]:
             if self._refused(repository, revision):
                 return
             assert query.get("blobs") == ["true"]
-            self._answer(200, json.dumps(hub.info(repository)).encode())
+            body = hub.encode(json.dumps(hub.info(repository)).encode() + hub.extra_info)
+            self._answer(200, body, {"Content-Encoding": hub.encoding} if hub.encoding else None)
 
         def _refused(self, repository: str, revision: str) -> bool:
             right = self.headers.get("Authorization") == f"Bearer {hub.token}"
@@ -133,7 +143,8 @@ def serve() -> Iterator[ModelHub]:
                         "X-Linked-ETag": f'"{digest}"',
                         "X-Linked-Size": str(len(content)),
                         "X-Repo-Commit": hub.commit,
-                    },
+                    }
+                    | ({"Content-Length": str(10**18)} if hub.is_redirect_endless else {}),
                 )
             else:
                 self._content(name, content, {"ETag": f'"{digest}"'})

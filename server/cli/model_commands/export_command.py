@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sightline.server.models.model_files import LOCAL_DIR, require_torch
-from sightline.server.models.store.model_store import ModelStore, installed_name
+from sightline.server.models.store.model_store import (
+    ModelStore,
+    installed_name,
+    is_installed_name,
+)
 from sightline.server.observability import terminal
 from sightline.server.observability.terminal import write_lines
 from sightline.storage.errors import ConfigurationError
@@ -34,14 +38,19 @@ def run(arguments: argparse.Namespace, data_dir: Path) -> None:
         raise ConfigurationError(
             f"{str(arguments.folder)!r} is no folder, and no model of `sightline models list`."
         )
+    target = installed_name(f"{source.name}-onnx", arguments.precision)
+    out: Path | None = arguments.out
+    if out is None and not is_installed_name(target):
+        raise ConfigurationError(
+            f"No model can be named {target!r}: settings take letters, digits, '.', '_' and '-'. "
+            "Rename the folder, or give --out."
+        )
     require_torch("The export of a model", ("onnx", "onnxscript"))
     samples = _samples(arguments.texts, arguments.images)
     from sightline.server.models.export.model_export import export_model
 
     # The name that the setting has while the original runs, so that both can be one space.
     name = f"{LOCAL_DIR}{source.name}" if installed is None else installed.record.name
-    target = installed_name(f"{source.name}-onnx", arguments.precision)
-    out: Path | None = arguments.out
     if out is None:
         with store.unfinished(target, "export") as folder:
             _clear(folder)

@@ -120,12 +120,16 @@ def _pull(arguments: argparse.Namespace) -> None:
     request = PullRequest.parse(arguments.name, arguments.revision, arguments.precision)
     store = ModelStore(load_settings().data_dir)
     # Of a pinned commit nothing can be new, so the hub is not asked.
-    model = find_pulled(store, request)
+    model = find_pulled(store, request, request.revision)
     if model is not None:
-        write_lines(f"{model.folder.name} is complete: {model.folder}")
+        _write_complete(model)
         return
     with HubClient.from_environment(os.environ) as client:
         plan = plan_pull(client, request)
+        model = find_pulled(store, request, plan.revision.commit)
+        if model is not None:
+            _write_complete(model)
+            return
         write_lines(
             f"{request.repository} at {plan.revision.commit[:12]}, {plan.size / _MIB:,.0f} MiB",
             f"license: {plan.license}",
@@ -154,6 +158,10 @@ def _remove(arguments: argparse.Namespace) -> None:
 
     size = ModelStore(load_settings().data_dir).remove(arguments.name)
     write_lines(f"removed {arguments.name}, {size / _MIB:,.0f} MiB")
+
+
+def _write_complete(model: InstalledModel) -> None:
+    write_lines(f"{model.folder.name} is complete: {model.folder}")
 
 
 def _write_use(model: InstalledModel) -> None:

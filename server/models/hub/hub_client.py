@@ -8,8 +8,8 @@ is imported. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -23,6 +23,10 @@ from sightline.storage.errors import ConfigurationError, ModelUnavailableError, 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MAX_REDIRECTS: Final = 10
+_MAX_INFO_BYTES: Final = 32 << 20
+#: Others can expand a thousand times more than gzip, before their size is known.
+_ENCODINGS: Final = ("", "identity", "gzip")
 
 
 class _Lfs(BaseModel):
@@ -70,11 +74,10 @@ class HubClient:
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, token: str | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._has_token = bool(token)
-        # httpx drops the token when a redirect leads to another host.
         headers = {"Accept-Encoding": "identity"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT, follow_redirects=True)
+        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -95,17 +98,15 @@ class HubClient:
         """
         path = f"/api/models/{quote(repository)}/revision/{quote(revision, safe='')}"
         try:
-            response = self._http.get(f"{self.endpoint}{path}", params={"blobs": "true"})
+            with self._get(f"{self.endpoint}{path}?blobs=true") as responses:
+                self._check(responses[-1], repository, revision)
+                content = self._read_info(responses[-1], repository)
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        self._check(response, repository, revision)
+            raise self.unreachable(error) from error
         try:
-            info = _Info.model_validate_json(response.content)
+            info = _Info.model_validate_json(content)
         except ValidationError as error:
-            raise ModelUnavailableError(
-                f"{self.endpoint} answered for {repository!r}, but not as a model hub does "
-                f"({first_line(error)}). Check HF_ENDPOINT and the proxy."
-            ) from error
+            raise self._no_hub(repository, first_line(error)) from error
         files = {
             each.rfilename: HubFile(
                 each.rfilename,
@@ -132,16 +133,33 @@ class HubClient:
             f"{quote(file.path)}"
         )
         headers = {"Range": f"bytes={start}-"} if start else {}
-        with self._http.stream("GET", url, headers=headers) as response:
-            self._check(response, revision.repository, revision.commit)
-            self._check_announced(response, file)
-            yield response
+        with self._get(url, headers) as responses:
+            self._check(responses[-1], revision.repository, revision.commit)
+            self._check_announced(responses, file)
+            yield responses[-1]
+
+    @contextmanager
+    def _get(
+        self, url: str, headers: Mapping[str, str] | None = None
+    ) -> Iterator[list[httpx.Response]]:
+        """Yield the responses of all redirects, and the last one; read no content.
+
+        httpx would read that of redirects, of any size.
+        """
+        responses: list[httpx.Response] = []
+        with ExitStack() as stack:
+            request: httpx.Request | None = self._http.build_request("GET", url, headers=headers)
+            while request is not None:
+                if len(responses) > _MAX_REDIRECTS:
+                    raise httpx.TooManyRedirects("too many redirects", request=request)
+                response = self._http.send(request, stream=True)
+                responses.append(stack.enter_context(closing(response)))
+                # Without the token, if it leads to another host.
+                request = response.next_request
+            yield responses
 
     def unreachable(self, error: httpx.HTTPError) -> ModelUnavailableError:
         """Return the error for a hub that cannot be reached, with the offline alternative."""
-        return self._unreachable(error)
-
-    def _unreachable(self, error: httpx.HTTPError) -> ModelUnavailableError:
         return ModelUnavailableError(
             f"The hub {self.endpoint} cannot be reached ({first_line(error)}). A proxy is taken "
             "from HTTPS_PROXY, a mirror from HF_ENDPOINT. Without a network, run the command on "
@@ -149,8 +167,25 @@ class HubClient:
             f"this machine, or to any place that you name with {LOCAL_DIR}PATH."
         )
 
+    def _read_info(self, response: httpx.Response, repository: str) -> bytes:
+        content = bytearray()
+        for data in response.iter_bytes():
+            content += data
+            if len(content) > _MAX_INFO_BYTES:
+                raise self._no_hub(repository, f"more than {_MAX_INFO_BYTES >> 20} MiB")
+        return bytes(content)
+
+    def _no_hub(self, repository: str, reason: str) -> ModelUnavailableError:
+        return ModelUnavailableError(
+            f"{self.endpoint} answered for {repository!r}, but not as a model hub does "
+            f"({reason}). Check HF_ENDPOINT and the proxy."
+        )
+
     def _check(self, response: httpx.Response, repository: str, revision: str) -> None:
         if response.is_success:
+            encoding = response.headers.get("Content-Encoding", "")
+            if encoding not in _ENCODINGS:
+                raise self._no_hub(repository, f"compressed as {shown(encoding)}")
             return
         # The hub tells in a header what its status code does not.
         code = response.headers.get("X-Error-Code", "")
@@ -172,9 +207,9 @@ class HubClient:
             "command again later; it continues where it stopped."
         )
 
-    def _check_announced(self, response: httpx.Response, file: HubFile) -> None:
+    def _check_announced(self, responses: Sequence[httpx.Response], file: HubFile) -> None:
         """Compare the announced hash, so that a changed file is found before it is read."""
-        for each in (*response.history, response):
+        for each in responses:
             tag = each.headers.get("X-Linked-ETag") or each.headers.get("ETag") or ""
             announced = tag.removeprefix("W/").strip('"')
             # Other hashes are those of a storage behind the hub.

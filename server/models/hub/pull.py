@@ -13,7 +13,7 @@ from sightline.server.models.hub.file_download import download_file
 from sightline.server.models.hub.hub_client import HubClient, HubFile, HubRevision
 from sightline.server.models.model_files import load_json
 from sightline.server.models.onnx_files import GRAPH_SUFFIXES, choose_graphs, with_data
-from sightline.server.models.store.model_record import EncodingOptions, ModelRecord
+from sightline.server.models.store.model_record import RECORD_FILE, EncodingOptions, ModelRecord
 from sightline.server.models.store.model_store import (
     InstalledModel,
     ModelStore,
@@ -36,8 +36,14 @@ _TOKENIZERS: Final = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-#: Lists of the parts of weights that are not downloaded, and statistics.
-_IGNORED: Final = ("index.json", "quantize_config.json", "quant_config.json", "onnx_config.json")
+#: Lists of the parts of weights that are not downloaded, statistics, and the record of an export.
+_IGNORED: Final = (
+    "index.json",
+    "quantize_config.json",
+    "quant_config.json",
+    "onnx_config.json",
+    RECORD_FILE,
+)
 _SPARE_BYTES: Final = 64 << 20
 _MAX_SETTINGS_BYTES: Final = 64 << 20
 
@@ -142,10 +148,10 @@ def pull_model(
         return InstalledModel(store.publish(folder, request.name), record)
 
 
-def find_pulled(store: ModelStore, request: PullRequest) -> InstalledModel | None:
-    """Return the installed model if it is complete and of the requested commit."""
+def find_pulled(store: ModelStore, request: PullRequest, commit: str) -> InstalledModel | None:
+    """Return the installed model if it is complete and of the commit."""
     model = store.find(request.name)
-    if model is None or model.record.revision != request.revision:
+    if model is None or model.record.revision != commit:
         return None
     return None if any(model.record.damaged_files(model.folder)) else model
 

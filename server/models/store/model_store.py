@@ -18,7 +18,7 @@ from typing import Final
 
 from sightline.server.models.catalog import CATALOG, GraphPrecision, find_model
 from sightline.server.models.model_files import LOCAL_DIR, local_folder
-from sightline.server.models.store.model_record import ModelRecord, read_record
+from sightline.server.models.store.model_record import RECORD_FILE, ModelRecord, read_record
 from sightline.storage.errors import ConfigurationError, UnknownNameError
 from sightline.storage.files import private_opener
 
@@ -37,8 +37,13 @@ class InstalledModel:
 
 
 def is_repository(name: str) -> bool:
-    """Return whether a name is ``OWNER/MODEL``."""
-    return _REPOSITORY.fullmatch(name) is not None
+    """Return whether a name is ``OWNER/MODEL``; as on the hub, without ``--``."""
+    return _REPOSITORY.fullmatch(name) is not None and "--" not in name
+
+
+def is_installed_name(name: str) -> bool:
+    """Return whether settings and commands accept the name of a folder."""
+    return _NAME.fullmatch(name) is not None
 
 
 def installed_name(name: str, precision: GraphPrecision = "fp32") -> str:
@@ -65,23 +70,30 @@ class ModelStore:
 
         Raises ConfigurationError for an unreadable record.
         """
+        folder = self._folder(name)
+        record = None if folder is None else read_record(folder)
+        return None if folder is None or record is None else InstalledModel(folder, record)
+
+    def _folder(self, name: str) -> Path | None:
         folder_name = installed_name(name)
-        if _NAME.fullmatch(folder_name) is None:
+        if ("/" in name and not is_repository(name)) or not is_installed_name(folder_name):
             return None
-        folder = self.folder / folder_name
-        record = read_record(folder)
-        return None if record is None else InstalledModel(folder, record)
+        return self.folder / folder_name
 
     def remove(self, name: str) -> int:
-        """Delete a model and return its bytes. Raises UnknownNameError."""
-        model = self.find(name)
-        if model is None:
+        """Delete a model and its unfinished versions, and return the bytes.
+
+        Of a model that is a link, only the link is deleted. Raises UnknownNameError.
+        """
+        folder = self._folder(name)
+        is_there = folder is not None and (folder / RECORD_FILE).is_file()
+        if folder is None or not (is_there or self._unfinished(folder.name)):
             known = [each.folder.name for each in self.installed()]
             raise UnknownNameError("installed model", name, known)
-        with self._lock(model.folder.name):
-            old = self._retire(model.folder)
-            shutil.rmtree(old)
-        return model.record.size
+        with self._lock(folder.name):
+            if is_there:
+                self._retire(folder)
+            return sum(map(_delete, self._unfinished(folder.name)))
 
     @contextmanager
     def unfinished(self, name: str, version: str) -> Iterator[Path]:
@@ -91,11 +103,10 @@ class ModelStore:
         process does the same.
         """
         with self._lock(name):
-            partial = self.folder / _PARTIAL
-            own = partial / f"{name}@{version}"
-            for each in partial.glob(f"{name}@*"):
+            own = self.folder / _PARTIAL / f"{name}@{version}"
+            for each in self._unfinished(name):
                 if each != own:
-                    shutil.rmtree(each)
+                    _delete(each)
             own.mkdir(mode=0o700, exist_ok=True)
             yield own
 
@@ -105,8 +116,12 @@ class ModelStore:
         old = self._retire(target) if target.exists() else None
         unfinished.rename(target)
         if old is not None:
-            shutil.rmtree(old)
+            _delete(old)
         return target
+
+    def _unfinished(self, name: str) -> list[Path]:
+        """Return the unfinished and the retired versions of a model."""
+        return [*(self.folder / _PARTIAL).glob(f"{name}@*")]
 
     def _retire(self, folder: Path) -> Path:
         old = self.folder / _PARTIAL / f"{folder.name}@old.{os.getpid()}"
@@ -124,6 +139,16 @@ class ModelStore:
                     f"Another process is changing the model {name!r}. Wait until it has finished."
                 ) from None
             yield
+
+
+def _delete(folder: Path) -> int:
+    """Delete a folder, or a link to one; return the bytes of its files."""
+    if folder.is_symlink():
+        folder.unlink()
+        return 0
+    size = sum(each.lstat().st_size for each in folder.rglob("*") if each.is_file())
+    shutil.rmtree(folder)
+    return size
 
 
 def resolve_model(what: str, name: str, data_dir: Path) -> tuple[Path, str] | None:
@@ -145,7 +170,7 @@ def resolve_model(what: str, name: str, data_dir: Path) -> tuple[Path, str] | No
         if damaged is not None:
             raise ConfigurationError(
                 f"The model {name!r} is damaged: its file {damaged!r} is missing or has another "
-                f"size. Run: sightline models pull {_pulled_name(model)}"
+                f"size. {_repair(model)}"
             )
         return model.folder, name
     if is_repository(repository):
@@ -169,9 +194,9 @@ def missing_model(what: str, name: str) -> ConfigurationError:
     )
 
 
-def _pulled_name(model: InstalledModel) -> str:
+def _repair(model: InstalledModel) -> str:
     record = model.record
     if record.repository is None:
-        return record.name
+        return f"Export {record.name} again: sightline models export FOLDER"
     suffix = "" if record.precision == "fp32" else f" --precision {record.precision}"
-    return f"{record.name}{suffix}"
+    return f"Run: sightline models pull {record.name}{suffix}"

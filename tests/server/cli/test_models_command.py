@@ -73,6 +73,9 @@ def test_a_damaged_model_is_shown_and_pulled_again(hub: ModelHub, run: Run, tmp_
     code, out, _ = run("pull", "some/model", "--quiet", "--revision", model_hub.COMMIT)
     assert (code, hub.asked) == (0, [])
     assert "some--model is complete" in out
+    code, out, _ = run("pull", "some/model", "--quiet")
+    assert (code, hub.asked_files()) == (0, [])
+    assert "some--model is complete" in out
 
 
 def test_the_catalog_is_listed_with_what_a_choice_needs(run: Run) -> None:

@@ -130,3 +130,6 @@ def test_what_is_no_model_is_an_error(
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
     assert main(["models", "export", str(folder), "--texts", str(tmp_path / "none")]) == 2
     assert "cannot read" in capsys.readouterr().err
+    named = folder.rename(tmp_path / "random (2)")
+    assert main(["models", "export", str(named)]) == 2
+    assert "No model can be named 'random (2)-onnx'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from sightline.server.models.hub.hub_client import HubClient
 from sightline.server.models.hub.pull import PullRequest, find_pulled, plan_pull, pull_model
+from sightline.server.models.store.model_record import FileRecord, ModelRecord
 from sightline.server.models.store.model_store import InstalledModel, ModelStore
 from sightline.storage.errors import (
     ConfigurationError,
@@ -221,10 +223,10 @@ def test_another_commit_replaces_the_model_and_its_partial_files(
 def test_a_pinned_commit_that_is_complete_needs_no_hub(hub: ModelHub, store: ModelStore) -> None:
     model = pull(hub, store, revision="v1")
     request = PullRequest.parse("clip-vit-b-32", model_hub.COMMIT)
-    assert find_pulled(store, request) == model
-    assert find_pulled(store, PullRequest.parse("clip-vit-b-32")) is None
+    assert find_pulled(store, request, request.revision) == model
+    assert find_pulled(store, request, "a" * 40) is None
     (model.folder / "onnx/text_model.onnx").write_bytes(b"cut")
-    assert find_pulled(store, request) is None
+    assert find_pulled(store, request, request.revision) is None
     with pytest.raises(ConfigurationError, match="has no revision 'v9'"):
         pull(hub, store, revision="v9")
 
@@ -249,7 +251,7 @@ def test_a_missing_repository_is_an_error(hub: ModelHub, store: ModelStore) -> N
         pull(hub, store, "no/model")
 
 
-@pytest.mark.parametrize("name", ["clip-vit-b32", "siglip2", "clip vit", "a/b/c", "../x"])
+@pytest.mark.parametrize("name", ["clip-vit-b32", "siglip2", "clip vit", "a/b/c", "../x", "a--b/c"])
 def test_a_wrong_name_is_an_error_with_the_names(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"Available: 'bge-m3'.*'clip-vit-b-32'"):
         PullRequest.parse(name)
@@ -274,6 +276,36 @@ def test_an_answer_that_is_no_hub_is_an_error(hub: ModelHub, store: ModelStore) 
         pull(hub, store)
 
 
+def test_an_endless_answer_is_not_read(hub: ModelHub, store: ModelStore) -> None:
+    hub.extra_info = b" " * (33 << 20)
+    with pytest.raises(ModelUnavailableError, match=r"not as a model hub does \(more than 32 MiB"):
+        pull(hub, store)
+    hub.extra_info, hub.encode, hub.encoding = b"", gzip.compress, "br"
+    with pytest.raises(ModelUnavailableError, match=r"compressed as 'br'"):
+        pull(hub, store)
+    hub.encoding = "gzip"
+    with HubClient(hub.url) as client:
+        assert plan_pull(client, PullRequest.parse("clip-vit-b-32")).files
+
+
+def test_the_contents_of_redirects_are_not_read(hub: ModelHub, store: ModelStore) -> None:
+    hub.is_redirect_endless = True
+    assert (pull(hub, store).folder / "onnx/vision_model.onnx").read_bytes() == GRAPH
+
+
+def test_redirects_without_end_are_an_error(hub: ModelHub, store: ModelStore) -> None:
+    hub.storage = f"{hub.url}/loop"
+    with pytest.raises(ModelUnavailableError, match="TooManyRedirects"):
+        pull(hub, store)
+
+
+def test_the_record_of_an_uploaded_export_is_not_pulled(hub: ModelHub, store: ModelStore) -> None:
+    hub.repositories[REPOSITORY]["sightline_model.json"] = b'{"name": "of another machine"}'
+    model = pull(hub, store)
+    assert "sightline_model.json" not in model.record.files
+    assert list(model.record.damaged_files(model.folder)) == []
+
+
 def test_two_pulls_of_a_model_at_once_are_refused(hub: ModelHub, store: ModelStore) -> None:
     with (
         store.unfinished("clip-vit-b-32", "x"),
@@ -292,8 +324,58 @@ def test_files_are_private(hub: ModelHub, store: ModelStore) -> None:
 
 
 def test_a_removed_model_is_gone(hub: ModelHub, store: ModelStore) -> None:
-    size = pull(hub, store).record.size
+    folder = pull(hub, store).folder
+    size = sum(each.stat().st_size for each in folder.rglob("*.*"))
     assert store.remove("clip-vit-b-32") == size
     assert store.installed() == []
     with pytest.raises(UnknownNameError, match=r"installed model 'clip-vit-b-32'.*none yet"):
         store.remove("clip-vit-b-32")
+
+
+def test_what_an_interrupted_pull_has_left_can_be_removed(hub: ModelHub, store: ModelStore) -> None:
+    hub.breaks["onnx/vision_model.onnx"] = [200_000, 0, 0, 0]
+    with pytest.raises(ModelUnavailableError):
+        pull(hub, store)
+    assert store.remove("clip-vit-b-32") >= 200_000
+    assert not list((store.folder / ".partial").glob("*@*"))
+
+
+def test_a_model_with_an_unreadable_record_can_be_removed(hub: ModelHub, store: ModelStore) -> None:
+    folder = pull(hub, store).folder
+    (folder / "sightline_model.json").write_bytes(b"{")
+    store.remove("clip-vit-b-32")
+    assert not folder.exists()
+
+
+def test_of_a_linked_model_only_the_link_is_removed_and_replaced(
+    hub: ModelHub, store: ModelStore, tmp_path: Path
+) -> None:
+    moved = pull(hub, store).folder.rename(tmp_path / "other disk")
+    link = store.folder / "clip-vit-b-32"
+    link.symlink_to(moved)
+    store.remove("clip-vit-b-32")
+    assert not link.is_symlink()
+    link.symlink_to(moved)
+    assert not pull(hub, store).folder.is_symlink()
+    assert (moved / "onnx/vision_model.onnx").read_bytes() == GRAPH
+    assert not list((store.folder / ".partial").glob("*@*"))
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/outside", "a/b/c", "a--b/c"])
+def test_a_name_that_is_a_path_removes_nothing(
+    name: str, store: ModelStore, tmp_path: Path
+) -> None:
+    record = ModelRecord(
+        name="c",
+        kind="sentence",
+        precision="fp32",
+        license="MIT",
+        files={"config.json": FileRecord(size=0, sha256="")},
+    )
+    for folder in (tmp_path / "outside", store.folder / "a--b--c"):
+        folder.mkdir(parents=True)
+        record.write(folder)
+    with pytest.raises(UnknownNameError):
+        store.remove(name)
+    assert (tmp_path / "outside").is_dir()
+    assert (store.folder / "a--b--c").is_dir()
