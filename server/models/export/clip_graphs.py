@@ -13,9 +13,8 @@ from open_clip.transformer import TextTransformer
 from torch import nn
 
 from sightline.server.models.export.graph_writer import stored_tensors, write_graph
+from sightline.server.models.image_text.checkpoint import IMAGE_GRAPH, TEXT_GRAPH
 
-IMAGE_GRAPH: Final = "vision_model.onnx"
-TEXT_GRAPH: Final = "text_model.onnx"
 _PREFIX: Final = "model."  # of the parameters of the towers below
 
 

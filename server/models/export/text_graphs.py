@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from transformers.utils import logging as transformers_logging
 
 from sightline.server.models.export.graph_writer import write_standalone
+from sightline.server.models.text.transformer_models import LOCAL_DATA
 
 TEXT_MODEL: Final = "model.onnx"
 _EXAMPLE_TOKENS: Final = 7
@@ -22,7 +23,7 @@ def write_text_graph(source: Path, path: Path, *, is_reranker: bool) -> None:
     """Write the graph of a folder; its output is one vector per token, or the scores."""
     transformers_logging.disable_progress_bar()
     auto: Any = AutoModelForSequenceClassification if is_reranker else AutoModel
-    model = auto.from_pretrained(str(source), local_files_only=True, dtype=torch.float32).eval()
+    model = auto.from_pretrained(str(source), **LOCAL_DATA, dtype=torch.float32).eval()
     ids = torch.ones(2, _EXAMPLE_TOKENS, dtype=torch.int64)
     # Without padding in it, transformers would leave out the mask.
     mask = ids.clone()
@@ -38,7 +39,7 @@ def write_text_graph(source: Path, path: Path, *, is_reranker: bool) -> None:
 
 def write_fast_tokenizer(source: Path, target: Path) -> None:
     """Write ``tokenizer.json`` for a folder that has only the files it is made of."""
-    AutoTokenizer.from_pretrained(str(source), local_files_only=True).save_pretrained(target)
+    AutoTokenizer.from_pretrained(str(source), **LOCAL_DATA).save_pretrained(target)
 
 
 class _WithTypes(nn.Module):

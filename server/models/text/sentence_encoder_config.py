@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
 from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
@@ -64,14 +64,7 @@ class SentenceEncoderFolder:
             raise ConfigurationError(f"The passage encoder folder {str(path)!r} does not exist.")
         # Without modules.json, sentence-transformers uses the transformer with mean pooling.
         listed = load_json(path / "modules.json") or [{"type": "x.Transformer", "path": ""}]
-        modules: dict[str, Path] = {}
-        for module in listed:
-            kind = str(module["type"]).rpartition(".")[2]
-            if kind not in _MODULES:
-                raise ConfigurationError(
-                    f"{str(path)!r} has the module {shown(kind)}. Supported: {choices(_MODULES)}."
-                )
-            modules[kind] = path / str(module["path"])
+        modules = dict(_module(path, each) for each in listed)
         transformer = modules.get("Transformer", path)
         weights = [transformer / name for name in _WEIGHTS if (transformer / name).is_file()]
         graphs = find_graphs(transformer, ["model"], has_weights=bool(weights))
@@ -98,6 +91,23 @@ class SentenceEncoderFolder:
             if file.is_file():
                 digest.update(f"{file.name} {cache.sha256(file)}".encode())
         return digest.hexdigest()
+
+
+def _module(path: Path, module: Any) -> tuple[str, Path]:
+    """Return kind and folder of a module, which is inside of ``path``."""
+    if not isinstance(module, Mapping):
+        raise ConfigurationError(f"{str(path / 'modules.json')!r} is not a list of modules.")
+    kind = str(module.get("type")).rpartition(".")[2]
+    if kind not in _MODULES:
+        raise ConfigurationError(
+            f"{str(path)!r} has the module {shown(kind)}. Supported: {choices(_MODULES)}."
+        )
+    place = PurePosixPath(str(module.get("path") or ""))
+    if place.is_absolute() or ".." in place.parts:
+        raise ConfigurationError(
+            f"{str(path)!r} has a module in {shown(str(place))}, which is not inside of it."
+        )
+    return kind, path / place
 
 
 def _load_config(path: Path, transformer: Path, pooling: Path | None) -> SentenceEncoderConfig:

@@ -33,6 +33,8 @@ from sightline.storage.interfaces import EncoderIdentity, Vectors
 logger = logging.getLogger(__name__)
 
 _MAX_TOKENS = 8192
+#: Code in the folder is not run. By default, transformers would ask in the terminal.
+LOCAL_DATA = {"local_files_only": True, "trust_remote_code": False}
 
 
 class _TransformerModel:
@@ -61,9 +63,9 @@ class _TransformerModel:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of libraries, about their own internals
-                self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+                self._tokenizer = AutoTokenizer.from_pretrained(str(folder), **LOCAL_DATA)
                 model, loading = auto_class.from_pretrained(
-                    str(folder), local_files_only=True, dtype=dtype, output_loading_info=True
+                    str(folder), **LOCAL_DATA, dtype=dtype, output_loading_info=True
                 )
         except Exception as error:
             raise ConfigurationError(f"The {what} cannot be loaded: {first_line(error)}") from error

@@ -132,6 +132,33 @@ def test_an_unsupported_module_or_pooling_is_rejected(folder: Path, tmp_path: Pa
         _load(f"local-dir:{folder}", tmp_path)
 
 
+@pytest.mark.parametrize("place", ["../random-other", "x/../../random-other", "/random-other"])
+def test_a_module_outside_of_the_folder_is_rejected(
+    place: str, folder: Path, tmp_path: Path
+) -> None:
+    random_sentence_encoder.write(tmp_path / "random-other")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = place
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ConfigurationError, match="which is not inside of it"):
+        _load(f"local-dir:{folder}", tmp_path)
+    (folder / "modules.json").write_text('{"path": "a"}')
+    with pytest.raises(ConfigurationError, match=r"modules\.json' is not a list of modules"):
+        _load(f"local-dir:{folder}", tmp_path)
+
+
+def test_code_in_the_folder_is_not_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    config = {"model_type": "own", "auto_map": {"AutoConfig": "code.Own", "AutoModel": "code.Own"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        _load(f"local-dir:{folder}", tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_model_that_is_not_here_is_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
