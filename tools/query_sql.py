@@ -19,8 +19,8 @@ from sightline.tools.shared.tool_results import (
 
 DESCRIPTION = """\
 Analyze all collections with one read-only SQL statement (PostgreSQL). Views: assets, sources,
-regions, passages, annotations, embeddings, embedding_spaces, cluster_members, searches. Functions:
-nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k), coverage(),
+regions, passages, annotations, detections, embeddings, embedding_spaces, cluster_members, searches.
+Functions: nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k), coverage(),
 outliers(k), centroid(collection), drift(period, period), similarity(a, b),
 overlapping_annotations(). The resource sightline://analytics/schema describes them."""
 

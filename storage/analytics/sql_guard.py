@@ -18,8 +18,8 @@ from sightline.storage.errors import InvalidArgumentError, NotAllowedError, show
 MAX_STATEMENT_CHARS = 20_000
 #: Callers who look for tables read the catalog.
 VIEWS = (
-    *("annotations", "assets", "cluster_members", "embedding_spaces", "embeddings", "passages"),
-    *("regions", "searches", "sources"),
+    *("annotations", "assets", "cluster_members", "detections", "embedding_spaces", "embeddings"),
+    *("passages", "regions", "searches", "sources"),
 )
 VIEWS_HINT = (
     f"Views: {', '.join(VIEWS)}. The resource sightline://analytics/schema has their columns, and "

@@ -62,6 +62,7 @@ PAIRS = [
         "2032-05-01",
     ),
     ("annotations", "label = '{}'", "tumor", "tree"),
+    ("annotations", "lower(label) = '{}'", "tumor", "tree"),
     ("annotations", "author = '{}'", "bob", "eve"),
     ("regions", "label = '{}'", "IBAN", "EXIT"),
 ]

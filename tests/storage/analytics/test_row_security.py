@@ -222,6 +222,7 @@ QUESTIONS = {
     "SELECT * FROM sources": 30,
     "SELECT * FROM passages": 30,
     "SELECT * FROM annotations": 6,
+    "SELECT * FROM detections": 0,
     "SELECT * FROM embeddings": 29,
     "SELECT * FROM embedding_spaces WHERE collections = '{album}' AND vector_count = 29": 1,
     "SELECT * FROM searches": 2,

@@ -365,7 +365,7 @@ async def test_each_view_returns_its_rows(runner: SqlRunner) -> None:
 
 async def test_every_view_and_function_has_a_comment(runner: SqlRunner) -> None:
     outline = await runner.schema()
-    assert len(outline.views) == 9
+    assert len(outline.views) == 10
     assert len(outline.functions) == 10
     assert all(each.comment for each in (*outline.views, *outline.functions))
 
