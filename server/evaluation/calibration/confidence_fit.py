@@ -25,6 +25,8 @@ _TOLERANCE: Final = 1e-8
 _MIN_SUPPORTED_PRECISION: Final = 0.98
 _MAX_RIGHT_AMONG_DENIED: Final = 0.3
 _MAX_RIGHT_WITHHELD: Final = 0.04
+#: A claim that is likelier right than wrong is not contradicted.
+_MAX_CHANCE_OF_DENIED: Final = 0.5
 
 #: Fewer answers say too little about some twenty coefficients.
 MIN_ANSWERS: Final = 40
@@ -120,7 +122,7 @@ def choose_thresholds(scores: Sequence[AnswerScore], confidence: Confidence) -> 
             break
         supported = float(least)
     contradicted = 0.0
-    for most in np.unique(chances[denied]):
+    for most in np.unique(chances[denied & (chances <= _MAX_CHANCE_OF_DENIED)]):
         if right[denied & (chances <= most)].mean() > _MAX_RIGHT_AMONG_DENIED:
             break
         contradicted = float(most)

@@ -11,6 +11,8 @@ import pytest
 
 from sightline.server.evaluation.ablation import CONDITIONS, evaluate_questions
 from sightline.server.evaluation.answer_metrics import EvalQuestion
+from sightline.server.evaluation.calibration.confidence_fit import to_json
+from sightline.server.evaluation.calibration.model_calibration import calibrate_model, safe_name
 from sightline.server.evaluation.run_file import load_run_file
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
@@ -18,6 +20,7 @@ from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.retrieval import ImageSearch, PassageSearch
+from sightline.tools.answers.rating.confidence import load_calibration
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from tests.support.encoders import ColorHistogramEncoder
@@ -165,3 +168,32 @@ async def test_without_a_model_the_evaluation_fails(
     without = replace(deps, vlm=None)
     with pytest.raises(ModelUnavailableError, match="SIGHTLINE_VLM__BASE_URL"):
         await evaluate_questions(without, _load(run_file), "gallery", lambda *_: None)
+
+
+async def test_a_model_is_calibrated_on_the_questions_of_a_run_file(
+    gallery: tuple[Dependencies, Path, list[str]], tmp_path: Path
+) -> None:
+    deps, _, _ = gallery
+    files = sorted(each for each in (tmp_path / "gallery").iterdir() if each.suffix != ".txt")
+    rows = [
+        {"question": f"What is it? ({number})", "answer": truth, "sources": [path.name]}
+        for number in range(10)
+        for path, truth in zip(files, ("van", "door"), strict=False)
+    ]
+    run_file = tmp_path / "questions.jsonl"
+    run_file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    fitted = await calibrate_model(
+        deps, load_run_file(run_file), "gallery", lambda _done, _total: None
+    )
+    assert fitted.model == "qwen3-vl"
+    assert (fitted.provenance["answers"], fitted.provenance["accuracy"]) == (40, 0.5)
+
+    folder = tmp_path / "calibrations"
+    folder.mkdir()
+    (folder / f"{safe_name('a/b')}.json").write_text(to_json(fitted), encoding="utf-8")
+    assert load_calibration("qwen3-vl", folder) is not None
+    assert load_calibration("other", folder) is None
+    with pytest.raises(InvalidArgumentError, match="Give at least 20"):
+        await calibrate_model(
+            deps, load_run_file(run_file)[:5], "gallery", lambda _done, _total: None
+        )

@@ -47,6 +47,11 @@ async def measure_novelty(encoder: ImageEncoder | None, image: Image.Image) -> f
     return None if found is None else float(found[0])
 
 
+def names_of(phrase: str) -> list[str]:
+    """Return the names and numbers in a phrase: "South" of "bar for South"."""
+    return _NAME.findall(phrase)
+
+
 def unknown_words(question: str, known: frozenset[str]) -> list[str]:
     """Return the unknown words of a question, without names and numbers.
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from sightline.storage.types import Box
 from sightline.tools.answers.checks.check_types import CheckResult, Outcome, outcome_of
+from sightline.tools.answers.checks.domain import names_of
 from sightline.tools.answers.checks.scene import Scene, sure_and_possible
 from sightline.tools.answers.statements.statement_types import ClaimStatement
 from sightline.tools.answers.text_matching import contains_phrase
@@ -22,7 +23,8 @@ _QUOTED: Final = re.compile(r"[\"“「]([^\"”」]+)[\"”」]")
 async def count(statement: ClaimStatement, scene: Scene, _box: Box | None) -> CheckResult | None:
     """Compare a count with the number of boxes.
 
-    Boxes that are only possible give a range of counts.
+    Boxes that are only possible give a range of counts. No box at all contradicts no count, because
+    detectors miss small things.
     """
     if statement.kind != "count" or statement.number is None:
         return None
@@ -32,7 +34,7 @@ async def count(statement: ClaimStatement, scene: Scene, _box: Box | None) -> Ch
     sure, possible = sure_and_possible(found[0])
     claimed = int(statement.number)
     outcome: Outcome = "unknown"
-    is_known = bool(possible) or scene.knows(statement.subject)
+    is_known = bool(possible) or (claimed == 0 and scene.knows(statement.subject))
     if is_known and (len(sure) == len(possible) or not len(sure) <= claimed <= len(possible)):
         outcome = outcome_of(len(sure) == claimed == len(possible), statement)
     counted = f"{len(sure)}" if len(sure) == len(possible) else f"{len(sure)} to {len(possible)}"
@@ -58,6 +60,11 @@ async def existence(
             return CheckResult("existence", "unknown", f"{quoted[1]!r} was not read")
         outcome = outcome_of(True, statement)
         return CheckResult("existence", outcome, f"{quoted[1]!r} was read", texts=tuple(lines))
+    for name in names_of(statement.subject):
+        place = scene.written_place(name)
+        if place is not None:
+            outcome = outcome_of(True, statement)
+            return CheckResult("existence", outcome, f"{name!r} was read", (place,))
     found = await scene.detect([statement.subject])
     if found is None:
         return None

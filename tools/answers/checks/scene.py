@@ -15,14 +15,14 @@ from sightline.storage.interfaces import Detection, Detector
 from sightline.storage.records.assets import AssetTextLine
 from sightline.tools.answers.answer_context import ImageEvidence
 from sightline.tools.answers.checks.check_types import FoundPlace
-from sightline.tools.answers.checks.domain import unknown_words
+from sightline.tools.answers.checks.domain import names_of, unknown_words
 from sightline.tools.answers.statements.written_values import find_money
 from sightline.tools.answers.text_matching import contains_phrase, normalize
 
 #: From this score a box is taken as right. Detectors are calibrated.
-SURE: Final = 0.6
+SURE: Final = 0.7
 #: The object of a box with a lower score is taken as absent.
-POSSIBLE: Final = 0.3
+POSSIBLE: Final = 0.12
 #: The name of a thing in the text of an image: "West", "L4", "HS-40", "OK?".
 _NAME: Final = re.compile(r"[A-Z0-9][\w.?/-]{0,15}")
 _PRICE: Final = re.compile(r"^(?:price|cost|价格|售价|单价)$", re.IGNORECASE)
@@ -87,6 +87,8 @@ class Scene:
         """Return whether a phrase without boxes says that there is no such object."""
         if self._known_words is None:
             return True
+        if names_of(phrase):
+            return False  # the built-in detector does not read
         return bool(self._known_words) and not unknown_words(phrase, self._known_words)
 
     async def _ask(self, detector: Detector, phrases: Sequence[str]) -> list[Detection]:

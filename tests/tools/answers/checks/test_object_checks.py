@@ -17,7 +17,8 @@ MIDDLE = (0.35, 0.4, 0.55, 0.6)
         ((0.9, 0.8), "3", "contradicted"),
         ((0.9, 0.8), "1", "contradicted"),
         ((), "0", "supported"),
-        ((), "1", "contradicted"),
+        # Detectors miss small things.
+        ((), "1", "unknown"),
         # The third box may be a van or not.
         ((0.9, 0.8, 0.4), "2", "unknown"),
         ((0.9, 0.8, 0.4), "3", "unknown"),
@@ -33,7 +34,7 @@ async def test_a_count_is_the_number_of_boxes(
     (result,) = await check(HOW_MANY, claim, scene({"van": boxes}))
     assert result.check == "count"
     assert result.outcome == expected
-    assert len(result.places) == sum(score >= 0.3 for score in scores)
+    assert len(result.places) == sum(score >= 0.12 for score in scores)
     assert result.milliseconds > 0
 
 
@@ -43,8 +44,8 @@ async def test_without_a_detector_a_count_is_not_checked() -> None:
 
 async def test_no_box_says_nothing_about_words_that_the_detector_does_not_know() -> None:
     known = frozenset({"van", "red"})
-    assert await outcome(HOW_MANY, "2", scene({}, known_words=known)) == "contradicted"
-    assert await outcome("How many zebras?", "2", scene({}, known_words=known)) == "unknown"
+    assert await outcome(HOW_MANY, "0", scene({}, known_words=known)) == "supported"
+    assert await outcome("How many zebras?", "0", scene({}, known_words=known)) == "unknown"
     assert await outcome("Is there a zebra?", "no", scene({}, known_words=known)) == "unknown"
     assert await outcome("Is there a zebra?", "no", scene({})) == "supported"
     more = "Are there more vans than zebras?"
@@ -67,6 +68,15 @@ async def test_no_box_says_nothing_about_words_that_the_detector_does_not_know()
 async def test_what_exists_has_a_box(score: float | None, claim: str, expected: str) -> None:
     boxes = {"red van": [] if score is None else [(LEFT, score)]}
     assert await outcome("Is there a red van?", claim, scene(boxes)) == expected
+
+
+async def test_what_has_a_name_exists_if_its_name_was_read() -> None:
+    known = frozenset({"bar", "for"})
+    where = scene({}, [("South", LEFT)], known_words=known)
+    assert await outcome("Is there a bar for South?", "yes", where) == "supported"
+    assert await outcome("Is there a bar for South?", "no", where) == "contradicted"
+    # The built-in detector does not read, so that it finds no box says nothing.
+    assert await outcome("Is there a bar for North?", "no", where) == "unknown"
 
 
 async def test_quoted_words_exist_if_they_were_read() -> None:
