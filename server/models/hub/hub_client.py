@@ -69,7 +69,10 @@ class HubRevision:
 
 
 class HubClient:
-    """Reads from one hub. Close it, or use it with ``with``."""
+    """Reads from one hub. Close it, or use it with ``with``.
+
+    Raises ConfigurationError if the endpoint, the token or a proxy of the environment is invalid.
+    """
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, token: str | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
@@ -77,7 +80,14 @@ class HubClient:
         headers = {"Accept-Encoding": "identity"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT)
+        try:
+            httpx.URL(self.endpoint)
+            self._http = httpx.Client(headers=headers, timeout=_TIMEOUT)
+        except (httpx.InvalidURL, ValueError, ImportError) as error:
+            raise ConfigurationError(
+                "HF_ENDPOINT, HF_TOKEN or a proxy of the environment (HTTPS_PROXY, HTTP_PROXY, "
+                f"ALL_PROXY) cannot be used: {first_line(error)}"
+            ) from error
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

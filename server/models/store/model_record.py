@@ -98,7 +98,10 @@ def read_record(folder: Path) -> ModelRecord | None:
         return None
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigurationError(f"{str(file)!r} cannot be read: {reason}") from error
+        raise ConfigurationError(
+            f"{str(file)!r} cannot be read: {reason}. Delete the folder, and pull or export the "
+            "model again."
+        ) from error
 
 
 def record_file(path: Path) -> FileRecord:

@@ -276,6 +276,23 @@ def test_an_answer_that_is_no_hub_is_an_error(hub: ModelHub, store: ModelStore) 
         pull(hub, store)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_ENDPOINT", "http://[::"),
+        ("HF_TOKEN", "hf_s\u00e9cret"),
+        ("HTTPS_PROXY", "socks9://user:secret@proxy"),
+    ],
+)
+def test_an_invalid_variable_is_an_error_without_secrets(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name}.* cannot be used") as caught:
+        HubClient.from_environment(os.environ)
+    assert "cret" not in str(caught.value)
+
+
 def test_an_endless_answer_is_not_read(hub: ModelHub, store: ModelStore) -> None:
     hub.extra_info = b" " * (33 << 20)
     with pytest.raises(ModelUnavailableError, match=r"not as a model hub does \(more than 32 MiB"):
