@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,17 @@ def load_json(file: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read {str(file)!r}: {error}") from error
+
+
+@contextmanager
+def reads_configuration(folder: Path) -> Iterator[None]:
+    """Raise ConfigurationError for values of the wrong type in the files of a folder."""
+    try:
+        yield
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"The configuration of {str(folder)!r} is invalid: {first_line(error)}"
+        ) from error
 
 
 def download_error(model: str, error: Exception) -> ConfigurationError:

@@ -16,7 +16,12 @@ from sightline.server.models.encoding import cut_text
 from sightline.server.models.image_text.checkpoint import OnnxGraphs
 from sightline.server.models.image_text.clip_tokenizer import ClipTokenizer
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
+from sightline.server.models.model_files import (
+    TOKENIZER_FILES,
+    FingerprintCache,
+    load_json,
+    reads_configuration,
+)
 from sightline.server.models.onnx_files import find_graphs, weight_files
 from sightline.server.models.tokenizer_files import load_tokenizer
 from sightline.storage.errors import ConfigurationError
@@ -54,7 +59,9 @@ class TransformersFolder:
         images = load_json(path / _PREPROCESSOR)
         if not isinstance(images, dict):
             raise ConfigurationError(f"{str(path)!r} has no {_PREPROCESSOR}.")
-        return cls(path, config, OnnxGraphs(*towers), Preprocess.from_transformers(images))
+        with reads_configuration(path):
+            preprocess = Preprocess.from_transformers(images)
+        return cls(path, config, OnnxGraphs(*towers), preprocess)
 
     @staticmethod
     def matches(path: Path) -> bool:
@@ -74,10 +81,10 @@ class TransformersFolder:
     def tokenizer(self) -> ClipTokenizer:
         """Load the tokenizer. Raises ConfigurationError if it is missing or unreadable."""
         loaded = load_tokenizer(self.path, split_special=True)
-        positions = (self.config.get("text_config") or {}).get("max_position_embeddings")
-        limits = [int(each) for each in (loaded.max_tokens, positions) if each]
-        length = min(limits or [_DEFAULT_TOKENS])
-        length = min(length, _MAX_TOKENS)
+        with reads_configuration(self.path):
+            positions = (self.config.get("text_config") or {}).get("max_position_embeddings")
+            limits = [int(each) for each in (loaded.max_tokens, positions) if each]
+        length = max(1, min(_MAX_TOKENS, *(limits or [_DEFAULT_TOKENS])))
         # SigLIP 2 learned texts in lower case, but its tokenizer files do not say so.
         lower_case = self.pads_to_limit
 

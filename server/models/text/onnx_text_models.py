@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.server.models.encoding import HeapTrimmer, cut_text, unit_vectors
-from sightline.server.models.model_files import FingerprintCache, load_json
+from sightline.server.models.model_files import FingerprintCache, load_json, reads_configuration
 from sightline.server.models.onnx_runtime import open_session
 from sightline.server.models.text.sentence_encoder_config import Pooling, SentenceEncoderFolder
 from sightline.server.models.text.vocabulary import Vocabulary
@@ -46,12 +46,13 @@ class _OnnxTextModel:
         """
         # A literal [SEP] or </s> in a text is not the end of that text.
         loaded = load_tokenizer(folder, split_special=True)
-        self.config = load_json(folder / "config.json") or {}
-        positions = self.config.get("max_position_embeddings")
-        if positions and self.config.get("model_type") in _OFFSET_POSITIONS:
-            positions -= int(self.config.get("pad_token_id", 1)) + 1
-        limits = (max_tokens, loaded.max_tokens, positions)
-        self._max_tokens = min(_MAX_TOKENS, *(int(limit) for limit in limits if limit))
+        config = load_json(folder / "config.json") or {}
+        with reads_configuration(folder):
+            positions = config.get("max_position_embeddings")
+            if positions and config.get("model_type") in _OFFSET_POSITIONS:
+                positions -= int(config.get("pad_token_id", 1)) + 1
+            limits = (max_tokens, loaded.max_tokens, positions)
+            self._max_tokens = min(_MAX_TOKENS, *(int(limit) for limit in limits if limit))
         self._pad_id = loaded.pad_id
         self._tokenizer = loaded.tokenizer
         self._tokenizer.no_padding()

@@ -13,7 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
-from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
+from sightline.server.models.model_files import (
+    TOKENIZER_FILES,
+    FingerprintCache,
+    load_json,
+    reads_configuration,
+)
 from sightline.server.models.onnx_files import find_graphs, weight_files
 from sightline.server.models.store.model_record import EncodingOptions, read_record
 from sightline.storage.errors import ConfigurationError, choices, shown
@@ -59,7 +64,12 @@ class SentenceEncoderFolder:
 
     @classmethod
     def open(cls, path: Path) -> SentenceEncoderFolder:
-        """Validate a folder. Raises ConfigurationError that names the invalid file."""
+        """Validate a folder. Raises ConfigurationError that names it, or the invalid file."""
+        with reads_configuration(path):
+            return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: Path) -> SentenceEncoderFolder:
         if not path.is_dir():
             raise ConfigurationError(f"The passage encoder folder {str(path)!r} does not exist.")
         # Without modules.json, sentence-transformers uses the transformer with mean pooling.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from transformers import CLIPImageProcessor, SiglipImageProcessor
 
 from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.image_text.image_text_encoder import (
+    BUILTIN_FOLDER,
     ImageTextModel,
     load_model,
     open_folder,
@@ -154,8 +156,6 @@ def test_a_folder_with_graphs_only_does_not_run_on_torch(clip_folder: Path, tmp_
 def test_a_broken_file_is_named(
     file: str, content: str | None, message: str, clip_folder: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
     if content is None:
         (folder / file).unlink()
@@ -168,8 +168,6 @@ def test_a_broken_file_is_named(
 def test_the_fingerprint_changes_with_the_vectors_and_not_with_the_location(
     clip_folder: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     before = load(clip_folder, tmp_path).identity
     folder = Path(shutil.copytree(clip_folder, tmp_path / "elsewhere"))
     assert load(folder, tmp_path).identity == before
@@ -217,3 +215,23 @@ def test_images_without_normalization_keep_their_values() -> None:
 def test_unknown_steps_are_rejected(config: Mapping[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Preprocess.from_transformers(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("preprocessor_config.json", {"image_mean": None}),
+        ("preprocessor_config.json", {"resample": []}),
+        ("config.json", {"text_config": [1]}),
+        ("config.json", {"text_config": {"max_position_embeddings": "x"}}),
+    ],
+)
+def test_values_of_the_wrong_type_are_an_error(name: str, value: object, tmp_path: Path) -> None:
+    shutil.copy(BUILTIN_FOLDER / "tokenizer.json", tmp_path)
+    for graph in ("vision_model.onnx", "text_model.onnx"):
+        (tmp_path / graph).touch()
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<|pad|>"}')
+    for file in ("config.json", "preprocessor_config.json"):
+        (tmp_path / file).write_text(json.dumps(value if file == name else {}))
+    with pytest.raises(ConfigurationError, match=r"The configuration of .* is invalid"):
+        load(tmp_path, tmp_path / "data")

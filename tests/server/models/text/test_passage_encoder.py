@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from importlib import util
@@ -144,6 +145,23 @@ def test_a_module_outside_of_the_folder_is_rejected(
         _load(f"local-dir:{folder}", tmp_path)
     (folder / "modules.json").write_text('{"path": "a"}')
     with pytest.raises(ConfigurationError, match=r"modules\.json' is not a list of modules"):
+        _load(f"local-dir:{folder}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("modules.json", 1),
+        ("sentence_bert_config.json", {"max_seq_length": "x"}),
+        ("sentence_bert_config.json", {"max_seq_length": math.inf}),
+        ("config_sentence_transformers.json", {"prompts": [1]}),
+    ],
+)
+def test_values_of_the_wrong_type_are_an_error(
+    name: str, value: object, folder: Path, tmp_path: Path
+) -> None:
+    (folder / name).write_text(json.dumps(value))
+    with pytest.raises(ConfigurationError, match=r"configuration of '.*random.*' is invalid"):
         _load(f"local-dir:{folder}", tmp_path)
 
 
