@@ -24,6 +24,7 @@ from functools import partial
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from sightline.storage.errors import (
+    SEE_LOG,
     ConfigurationError,
     ModelUnavailableError,
     SightlineError,
@@ -153,14 +154,15 @@ class LazyResource(Generic[T]):
     def _fail(self, error: Exception) -> None:
         self._error = error
         if isinstance(error, SightlineError):
-            logger.error("%s: %s", self.name, describe(error))
+            # A command shows the error itself, so it leaves this line out.
+            logger.error("%s: %s", self.name, describe(error), extra={"is_raised": True})
         else:
             logger.error("%s could not be opened", self.name, exc_info=error)
         if isinstance(error, ConfigurationError) or not isinstance(error, SightlineError):
             # Messages about the configuration contain paths and addresses.
+            kind = "" if isinstance(error, SightlineError) else f" ({type(error).__name__})"
             self._error = SightlineError(
-                f"{self.name} could not be opened ({type(error).__name__}); the log of the server "
-                "has the details",
+                f"{self.name} could not be opened{kind}{SEE_LOG}",
                 details=describe(error) if isinstance(error, SightlineError) else "",
             )
         self._attempted.set()

@@ -2,6 +2,7 @@
 
 SightlineError
 ├── ConfigurationError        a setting or a command argument is wrong
+│   └── MissingExtraError     a package of an extra is not installed
 ├── InvalidArgumentError      a caller's value is wrong; the message names valid values
 │   └── UnknownNameError      the value names nothing; the message lists what exists
 │       └── UnknownAssetError an asset id is unknown; assets are too many to list
@@ -21,12 +22,16 @@ SightlineError
 from __future__ import annotations
 
 import operator
+import shlex
+import sys
 from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher
 from heapq import nlargest
 from itertools import islice
 from typing import Final
 
+#: End of a message whose details only the operator gets.
+SEE_LOG: Final = "; the log of the server has the details"
 _MAX_VALUE_CHARS = 200
 _MAX_CHOICES = 20
 # Anybody may choose the texts that `similar_texts` compares, and the event loop waits for it.
@@ -116,7 +121,7 @@ class SightlineError(Exception):
 def describe(error: BaseException) -> str:
     """Return the message of an error with its details, for the operator."""
     details = getattr(error, "details", "")
-    return f"{error} ({details})" if details else str(error)
+    return f"{str(error).removesuffix(SEE_LOG)} ({details})" if details else str(error)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -129,6 +134,15 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 class ConfigurationError(SightlineError):
     """A setting or a command argument is wrong."""
+
+
+class MissingExtraError(ConfigurationError):
+    """A package of an extra is not installed."""
+
+    def __init__(self, sentence: str, extra: str) -> None:
+        # With the interpreter, because another pip does not know this installation.
+        command = shlex.join([sys.executable, "-m", "pip", "install", f"sightline[{extra}]"])
+        super().__init__(f"{sentence} Run: {command}")
 
 
 class InvalidArgumentError(SightlineError):

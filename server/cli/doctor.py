@@ -70,7 +70,7 @@ async def run_doctor(_: argparse.Namespace) -> int:
     async for diagnosis in diagnose(load_settings()):
         write_lines(str(diagnosis))
         problems += diagnosis.status == "error"
-    write_lines(f"{problems or 'No'} problems found.")
+    write_lines(f"{problems or 'No'} problem{'s' * (problems != 1)} found.")
     return 1 if problems else 0
 
 

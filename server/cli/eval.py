@@ -76,7 +76,7 @@ async def _calibrate(
     settings: Settings, lines: list[RunFileLine], arguments: argparse.Namespace
 ) -> None:
     """Fit the calibration of the model to the questions, and store it."""
-    logs.configure(settings)
+    logs.configure(settings, is_command=True)
     with progress_bar(shown=not arguments.quiet) as update:
         async with open_dependencies(settings) as deps:
             fitted = await calibrate_model(
@@ -105,7 +105,7 @@ async def evaluate_and_write(
     arguments: argparse.Namespace,
 ) -> None:
     """Evaluate the lines and write the report; see `add_output_arguments`."""
-    logs.configure(settings)
+    logs.configure(settings, is_command=True)
     needs_judge = any(ANSWER_FIELD in line.values for line in lines)
     with progress_bar(shown=not arguments.quiet) as update:
         async with (

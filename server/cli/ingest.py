@@ -73,7 +73,7 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
 async def run_ingest(arguments: argparse.Namespace) -> int:
     """Ingest and print a summary; return 1 if nothing could be ingested."""
     settings = load_settings()
-    logs.configure(settings)
+    logs.configure(settings, is_command=True)
     collection = arguments.collection or settings.default_collection
     if bool(arguments.paths) == arguments.retry_failed:
         raise ConfigurationError("Give the paths to ingest, or --retry-failed without paths.")

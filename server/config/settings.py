@@ -294,7 +294,7 @@ class LogSettings(SettingsGroup):
     """Logs"""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Minimum level of messages on stderr."""
+    """Minimum level of messages on stderr. Unset, `ingest` and `eval` log from `warning`."""
     format: Literal["text", "json"] = "text"
     """Text lines, or one JSON object per line."""
     audit_file: AbsolutePath | None = None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean
 from sightline.server.evaluation.eval_queries import Grades, RunQuery, SearchTask
-from sightline.storage.errors import ConfigurationError
+from sightline.storage.errors import MissingExtraError
 
 Values = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def compute_metrics(
     """Return each metric per query, shape (len(grades),) in the order of ``grades``.
 
     Both arguments are by query id; a query without a ranking scores 0. ``grades`` (0 and above)
-    are by key. Raises ConfigurationError if ir-measures is not installed.
+    are by key. Raises MissingExtraError if ir-measures is not installed.
     """
     require_ir_measures()
     import ir_measures
@@ -60,11 +60,9 @@ def compute_metrics(
 
 
 def require_ir_measures() -> None:
-    """Raise ConfigurationError if ir-measures is not installed."""
+    """Raise MissingExtraError if ir-measures is not installed."""
     if util.find_spec("ir_measures") is None:
-        raise ConfigurationError(
-            "Metrics of retrieval need ir-measures. Run: pip install 'sightline[eval]'"
-        )
+        raise MissingExtraError("Metrics of retrieval need ir-measures.", "eval")
 
 
 def rank_biased_overlap(one: Sequence[str], other: Sequence[str]) -> float:

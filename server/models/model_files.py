@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from sightline.storage.errors import ConfigurationError
+from sightline.storage.errors import ConfigurationError, MissingExtraError
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +69,13 @@ def cached_snapshot(name: str, patterns: list[str]) -> Path | None:
 
 
 def require_torch(what: str, more: Sequence[str] = ()) -> None:
-    """Raise ConfigurationError if torch or its libraries are not installed.
+    """Raise MissingExtraError if torch or its libraries are not installed.
 
     ``what`` is the model that needs them, ``more`` are other packages of the extra.
     """
     missing = [name for name in (*_TORCH_PACKAGES, *more) if util.find_spec(name) is None]
     if missing:
-        raise ConfigurationError(
-            f"{what} needs {', '.join(missing)}. Run: pip install 'sightline[gpu]'"
-        )
+        raise MissingExtraError(f"{what} needs {', '.join(missing)}.", "gpu")
 
 
 def load_json(file: Path) -> Any:

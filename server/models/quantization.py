@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sightline.server.models.model_files import first_line
-from sightline.storage.errors import ConfigurationError
+from sightline.storage.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
     import onnx
@@ -32,9 +32,7 @@ def quantize(source: Path, target: Path, precision: Precision) -> None:
     ``.data``. Raises ConfigurationError if onnx is missing or the graph cannot be converted.
     """
     if util.find_spec("onnx") is None:
-        raise ConfigurationError(
-            f"A copy in {precision} needs onnx. Run: pip install 'sightline[train]'"
-        )
+        raise MissingExtraError(f"A copy in {precision} needs onnx.", "gpu")
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
         try:
             folded = _fold_constants(source, Path(folder))

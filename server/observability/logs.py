@@ -133,10 +133,11 @@ def _indent(text: str) -> str:
     return "\n".join(f"    {_escape_control_characters(line)}" for line in text.split("\n"))
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Settings, *, is_command: bool = False) -> None:
     """Log to stderr: Sightline at the configured level, libraries from WARNING.
 
-    Warns about environment variables that look like misspelled settings.
+    A command that ends by itself logs from WARNING unless a level is set. Warns about environment
+    variables that look like misspelled settings.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if settings.log.format == "json" else _TextFormatter())
@@ -144,6 +145,10 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     level = logging.getLevelNamesMapping()[settings.log.level.upper()]
+    if is_command:
+        handler.addFilter(_is_not_raised)
+        if "level" not in settings.log.model_fields_set:
+            level = logging.WARNING
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("sightline").setLevel(level)
     for name in QUIET_LOGGERS:
@@ -157,6 +162,12 @@ def escape_unconfigured() -> None:
     """Escape messages also in a command that does not configure logging."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_TextFormatter())
+        logging.lastResort.addFilter(_is_not_raised)
+
+
+def _is_not_raised(record: logging.LogRecord) -> bool:
+    """Leave out an error that is also raised, which a command shows as its own."""
+    return not getattr(record, "is_raised", False)
 
 
 @contextmanager

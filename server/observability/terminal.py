@@ -38,14 +38,20 @@ def visible_json(value: object, indent: int | None = None) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows below their column names, wrapped to the width of the terminal."""
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()
+) -> None:
+    """Write rows below their column names, wrapped to the width of the terminal.
+
+    The columns in ``whole``, such as names to copy, are not wrapped.
+    """
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
     # A long path is wrapped, too: its end tells more than its beginning.
-    table = Table(*(Column(each, overflow="fold") for each in columns), box=None, pad_edge=False)
+    kept = (Column(each, overflow="fold", no_wrap=each in whole) for each in columns)
+    table = Table(*kept, box=None, pad_edge=False)
     for row in rows:
         # Not markup, because captions can contain "[red]".
         table.add_row(*(Text(_encodable(escape_hidden(cell), sys.stdout.encoding)) for cell in row))

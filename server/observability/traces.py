@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Literal, NamedTuple
 
 from sightline.server.config import redact_dsn
+from sightline.storage.errors import MissingExtraError
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def export_of(environment: Mapping[str, str]) -> TraceExport:
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
     except ImportError:
-        return TraceExport("impossible", "install the extra: sightline[otel]")
+        missing = MissingExtraError("the packages of OpenTelemetry are not installed.", "otel")
+        return TraceExport("impossible", str(missing))
     return TraceExport("on", f"sent to {redact_dsn(endpoint)}")
 
 

@@ -17,7 +17,7 @@ from pgvector import HalfVector
 from sightline.storage.analytics.cluster_analysis import Matrix, normalize_rows
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_all, load_sql
-from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
+from sightline.storage.errors import InvalidArgumentError, MissingExtraError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
 
 ProjectionMethod = Literal["umap", "pca"]
@@ -96,7 +96,7 @@ async def build_map(
     """Build the map of a collection. The column ``color`` comes first.
 
     Raises UnknownNameError for an unknown collection or column, InvalidArgumentError for a
-    collection without vectors, ConfigurationError if the method is not installed.
+    collection without vectors, MissingExtraError if the method is not installed.
     """
     if not 1 <= max_points <= _MAX_POINTS:
         raise InvalidArgumentError(
@@ -174,11 +174,11 @@ def _label(text: str) -> str:
 def choose_projection(requested: ProjectionMethod | None, count: int) -> ProjectionMethod:
     """Return the requested method, or the best installed one for ``count`` vectors.
 
-    Raises ConfigurationError if UMAP is requested and not installed.
+    Raises MissingExtraError if UMAP is requested and not installed.
     """
     installed = find_spec("umap") is not None
     if requested == "umap" and not installed:
-        raise ConfigurationError("UMAP is not installed. Run: pip install 'sightline[atlas]'")
+        raise MissingExtraError("UMAP is not installed.", "atlas")
     if requested is not None:
         return requested
     return "umap" if installed and count > 2 * _UMAP_NEIGHBORS else "pca"

@@ -23,7 +23,12 @@ from sightline.storage.db.queries import (
     fetch_values,
     load_sql,
 )
-from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
+from sightline.storage.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    MissingExtraError,
+    UnknownNameError,
+)
 from sightline.storage.files import replace_private
 
 if TYPE_CHECKING:
@@ -131,9 +136,7 @@ class _Export:
             import pyarrow as pa
             from pyarrow import parquet
         except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                "Parquet files need pyarrow. Run: pip install 'sightline[parquet]'"
-            ) from error
+            raise MissingExtraError("Parquet files need pyarrow.", "parquet") from error
         shapes = await self._vector_shapes() if self.view == "embeddings" else []
         dimensions = {shape.dimension for shape in shapes}
         dimension = dimensions.pop() if len(dimensions) == 1 else -1

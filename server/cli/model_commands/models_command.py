@@ -21,6 +21,11 @@ _SETTINGS = {
     "sentence": "SIGHTLINE_ENCODER__PASSAGE_MODEL",
     "reranker": "SIGHTLINE_RERANKER__MODEL",
 }
+_KINDS = {
+    "image-text": "Encoders of images and texts",
+    "sentence": "Encoders of passages",
+    "reranker": "Rerankers",
+}
 
 
 def configure_models(parser: argparse.ArgumentParser) -> None:
@@ -73,25 +78,30 @@ def _list(arguments: argparse.Namespace) -> None:
             }
         )
         return
-    there: dict[str, list[str]] = {}
-    for model in installed:
-        there.setdefault(model.record.name, []).append(model.record.precision)
-    rows = [
-        (
-            each.name,
-            each.kind,
-            ", ".join(there.get(each.name, ())) or "-",
-            f"{each.disk_mib():,}",
-            f"{each.memory_mib():,}",
-            each.languages,
-            each.license,
-            f"{each.figure}. {each.note}".rstrip(". ") + ".",
+    for kind, setting in _SETTINGS.items():
+        models = [each for each in CATALOG if each.kind == kind]
+        write_lines(f"{_KINDS[kind]} ({setting}):")
+        terminal.write_table(
+            ("model", "disk MiB", "memory MiB", "languages", "license"),
+            [
+                (
+                    each.name,
+                    f"{each.disk_mib():,}",
+                    f"{each.memory_mib():,}",
+                    each.languages,
+                    each.license,
+                )
+                for each in models
+            ],
+            whole=("model",),
         )
-        for each in CATALOG
-    ]
-    columns = ("model", "kind", "installed", "disk MiB", "memory MiB", "languages", "license")
-    terminal.write_table((*columns, "published figure"), rows)
-    write_lines("", "Disk and memory are estimates for fp32; fp16 takes half, int8 a quarter.")
+        write_lines("")
+    write_lines("Disk and memory are estimates for fp32; fp16 takes half, int8 a quarter.", "")
+    terminal.write_table(
+        ("model", "published figure"),
+        [(each.name, f"{each.figure}. {each.note}".rstrip(". ") + ".") for each in CATALOG],
+        whole=("model",),
+    )
     if installed:
         write_lines("", "On this machine:")
         terminal.write_table(
@@ -107,6 +117,7 @@ def _list(arguments: argparse.Namespace) -> None:
                 )
                 for each in installed
             ],
+            whole=("name",),
         )
     example = installed_name(CATALOG[0].name)
     write_lines("", f"Use one: sightline models pull {example}, then set {_SETTINGS['image-text']}")

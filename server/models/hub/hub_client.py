@@ -173,8 +173,9 @@ class HubClient:
         return ModelUnavailableError(
             f"The hub {self.endpoint} cannot be reached ({first_line(error)}). A proxy is taken "
             "from HTTPS_PROXY, a mirror from HF_ENDPOINT. Without a network, run the command on "
-            "another machine, copy the folder of the model from its `models` folder into that of "
-            f"this machine, or to any place that you name with {LOCAL_DIR}PATH."
+            "another machine and copy the folder of the model, from `models` in its data folder "
+            "into `models` in that of this machine (`sightline config` prints it), or to any place "
+            f"that you name with {LOCAL_DIR}PATH."
         )
 
     def _read_info(self, response: httpx.Response, repository: str) -> bytes:

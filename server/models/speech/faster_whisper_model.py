@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from sightline.server.models.model_files import first_line
 from sightline.server.models.speech.spoken_segments import MAX_SEGMENTS, is_speech
-from sightline.storage.errors import ConfigurationError, ModelError, ModelUnavailableError
+from sightline.storage.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    ModelError,
+    ModelUnavailableError,
+)
 from sightline.storage.interfaces import SpeechSegment
 
 _BEAM_SIZE = 5
@@ -26,10 +31,7 @@ class FasterWhisperModel:
     def __init__(self, folder: Path, shown: str, language: str | None = None) -> None:
         """Check the folder. Raises ConfigurationError."""
         if util.find_spec("faster_whisper") is None:
-            raise ConfigurationError(
-                "A faster-whisper folder needs the extra 'speech'. Install it: "
-                "pip install 'sightline[speech]'."
-            )
+            raise MissingExtraError("A faster-whisper folder needs faster-whisper.", "speech")
         if not (folder / "model.bin").is_file():
             raise ConfigurationError(
                 f"{shown} is no faster-whisper folder: it has no model.bin. Convert a Whisper "

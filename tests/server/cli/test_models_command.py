@@ -89,6 +89,15 @@ def test_the_catalog_is_listed_with_what_a_choice_needs(run: Run) -> None:
     assert names == [each.name for each in CATALOG]
 
 
+def test_the_names_of_the_catalog_are_whole_on_a_narrow_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    first_words = [line.split(" ")[0] for line in run("list")[1].splitlines()]
+    for model in CATALOG:
+        assert first_words.count(model.name) == 2  # with sizes, and with its figure
+
+
 def test_the_token_of_the_environment_opens_a_gated_model(
     hub: ModelHub, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
