@@ -116,6 +116,8 @@ def turn_spots(spots: Spots, orientation: int) -> Spots:
 
     Places are then relative to each other only.
     """
+    if not orientation:
+        return spots
     is_turned, mirrored_rows, mirrored_columns = _turns()[orientation]
     turned = spots.copy()
     flat = np.zeros((len(spots), _FREQUENCIES**2), dtype=np.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,6 +72,16 @@ class CandidatePair(NamedTuple):
     other_collection: int
 
 
+class _SameHash(NamedTuple):
+    """A picture with the symmetric hash of a new one; sorted by id."""
+
+    id: str
+    collection_id: int
+    perceptual_hash: int
+    symmetric_hash: int
+    is_new: bool
+
+
 def confirms(bits: int, matches: int, spots: int, cosine: float) -> bool:
     """Return whether two pictures show the same.
 
@@ -106,42 +116,67 @@ async def store_pairs(connection: Connection, ids: Sequence[str]) -> None:
         return
     # One after another: two transactions would not see the new assets of each other.
     await lock(connection, RowLock("picture_pairs", "the comparison of pictures", _LOCK_SECONDS))
-    params: dict[str, object] = {"ids": list(ids), "max_compared": _MAX_COMPARED}
+    params = {"ids": list(ids), "max_compared": _MAX_COMPARED}
     await connection.execute(_SQL["delete_pairs"], params)
-    pairs = _nearest(await (await connection.execute(_SQL["same_hash"], params)).fetchall())
-    collections = {each for pair in pairs for each in pair[4:]}
-    spaces = await embedding_spaces.of_collections(connection, sorted(collections))
-    judged = await judge_pairs(connection, pairs, spaces)
+    cursor = await connection.execute(_SQL["same_hash"], params, binary=True)
+    pairs = _nearest([_SameHash(*row) for row in await cursor.fetchall()])
+    judged = await judge_pairs(connection, pairs)
     found = [pair for pair, is_near in zip(pairs, judged, strict=True) if is_near]
     if found:
         await connection.execute(_SQL["insert_pairs"], _ids_of(found))
 
 
-def _nearest(rows: Sequence[tuple[str, int, int, str, int, int]]) -> list[CandidatePair]:
-    """Return each pair once, of id, collection and perceptual hash of both pictures."""
-    if not rows:
-        return []
-    hashes = np.array([(row[2], row[5]) for row in rows], dtype=np.int64).view(np.uint64)
-    distances = np.bitwise_count(turn_hashes(hashes[:, 1]) ^ hashes[:, 0])
-    bits, turns = distances.min(axis=0).tolist(), distances.argmin(axis=0).tolist()
-    candidates = [
-        CandidatePair(one, other, bits[index], turns[index], collection, other_collection)
-        for index, (one, collection, _, other, other_collection, _) in enumerate(rows)
-        if bits[index] <= SIMILAR_BITS
-    ]
-    counts: defaultdict[tuple[str, int], int] = defaultdict(int)
+def _nearest(rows: Sequence[_SameHash]) -> list[CandidatePair]:
+    """Return the nearest of each collection to each new picture; each pair once."""
+    groups: defaultdict[int, list[_SameHash]] = defaultdict(list)
+    for row in sorted(rows):
+        groups[row.symmetric_hash].append(row)
     nearest: dict[frozenset[str], CandidatePair] = {}
-    for pair in sorted(candidates, key=lambda each: (each.bits, each.one, each.other)):
-        counts[pair.one, pair.other_collection] += 1
-        if counts[pair.one, pair.other_collection] <= MAX_DUPLICATES:
+    for group in groups.values():
+        for pair in _nearest_of_group(group):
             nearest.setdefault(frozenset(pair[:2]), pair)
     return list(nearest.values())
 
 
+def _nearest_of_group(group: Sequence[_SameHash]) -> Iterator[CandidatePair]:
+    hashes = np.array([each.perceptual_hash for each in group], dtype=np.int64).view(np.uint64)
+    new = np.flatnonzero([each.is_new for each in group])
+    turned = turn_hashes(hashes)
+    bits = np.full((len(new), len(group)), 64, dtype=np.uint8)
+    turns = np.zeros_like(bits)
+    for turn in range(len(turned)):
+        distances = np.bitwise_count(turned[turn] ^ hashes[new, None])
+        is_nearer = distances < bits
+        bits[is_nearer], turns[is_nearer] = distances[is_nearer], turn
+    bits[np.arange(len(new)), new] = 64  # itself
+    rows, others = np.nonzero(bits <= SIMILAR_BITS)
+    collections = np.array([each.collection_id for each in group])[others]
+    order = np.lexsort((others, bits[rows, others], collections, rows))
+    rows, others, collections = rows[order], others[order], collections[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (np.diff(rows) != 0) | (np.diff(collections) != 0)
+    firsts = np.flatnonzero(is_first)
+    ranks = np.arange(len(order)) - firsts[np.cumsum(is_first) - 1]
+    for place in np.flatnonzero(ranks < MAX_DUPLICATES).tolist():
+        row, column = rows[place], others[place]
+        one, other = group[new[row]], group[column]
+        yield CandidatePair(
+            one.id,
+            other.id,
+            int(bits[row, column]),
+            int(turns[row, column]),
+            one.collection_id,
+            other.collection_id,
+        )
+
+
 async def judge_pairs(
-    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces
+    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces | None = None
 ) -> list[bool]:
-    """Return for each pair whether the two are near-duplicates."""
+    """Return for each pair whether the two are near-duplicates.
+
+    Without ``spaces``, those of the collections are read if vectors decide.
+    """
     judged: list[bool] = []
     for start in range(0, len(pairs), _PAIRS_OF_CHUNK):
         judged += await _judge_chunk(connection, pairs[start : start + _PAIRS_OF_CHUNK], spaces)
@@ -149,7 +184,7 @@ async def judge_pairs(
 
 
 async def _judge_chunk(
-    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces
+    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces | None
 ) -> list[bool]:
     judged = await _same_texts(connection, pairs)
     undecided = [index for index, same in enumerate(judged) if same is None]
@@ -202,13 +237,16 @@ async def _shared_spots(
 
 
 async def _cosines(
-    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces
+    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces | None
 ) -> list[float]:
     """Return the cosine of each pair; 0 if there are no vectors of one encoder."""
     cosines = [0.0] * len(pairs)
+    if spaces is None and pairs:
+        collections = {each for pair in pairs for each in (pair.collection, pair.other_collection)}
+        spaces = await embedding_spaces.of_collections(connection, sorted(collections))
     places: defaultdict[EmbeddingSpace, list[int]] = defaultdict(list)
     for place, pair in enumerate(pairs):
-        own, other = spaces.get(pair.collection), spaces.get(pair.other_collection)
+        own, other = (spaces or {}).get(pair.collection), (spaces or {}).get(pair.other_collection)
         if own is not None and own == other:
             places[own].append(place)
     for space, own_places in places.items():

@@ -2,19 +2,24 @@
 -- the tables of `storage/sql/retrieval.sql` with the condition of the scope.
 
 -- name: same_hash
--- Assets of all collections with the symmetric hash of one of the given assets.
-SELECT
-    own.id, own.collection_id, own.perceptual_hash,
-    found.id, found.collection_id, found.perceptual_hash
-FROM sightline.asset AS own
+-- The given assets, and those of all collections with their symmetric hashes: each once.
+WITH own AS MATERIALIZED (
+    SELECT id, collection_id, perceptual_hash, symmetric_hash
+    FROM sightline.asset
+    WHERE id = ANY (%(ids)s) AND perceptual_hash IS NOT NULL
+)
+SELECT id, collection_id, perceptual_hash, symmetric_hash, true
+FROM own
+UNION ALL
+SELECT found.id, found.collection_id, found.perceptual_hash, wanted.symmetric_hash, false
+FROM (SELECT DISTINCT symmetric_hash FROM own) AS wanted
 CROSS JOIN LATERAL (
     SELECT a.id, a.collection_id, a.perceptual_hash
     FROM sightline.asset AS a
-    WHERE a.symmetric_hash = own.symmetric_hash AND a.id <> own.id
-    AND a.perceptual_hash IS NOT NULL
+    WHERE a.symmetric_hash = wanted.symmetric_hash AND a.perceptual_hash IS NOT NULL
+    AND a.id <> ALL (%(ids)s)
     LIMIT %(max_compared)s
 ) AS found
-WHERE own.id = ANY (%(ids)s) AND own.perceptual_hash IS NOT NULL
 
 -- name: delete_pairs
 DELETE FROM sightline.picture_pair
