@@ -188,7 +188,8 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
                 async with database.connection() as connection:
                     space = await embedding_spaces.find_for_collection(connection, each.id, level)
                 if space is not None and space.identity != identity:
-                    key = "encoder.model" if level == "asset" else "encoder.passage_model"
+                    is_own = level == "passage" and settings.encoder.passage_model != "encoder"
+                    key = "encoder.passage_model" if is_own else "encoder.model"
                     yield Diagnosis(
                         "error",
                         f"collection {each.name}",

@@ -151,7 +151,7 @@ def _pull(arguments: argparse.Namespace) -> None:
                 plan,
                 store,
                 lambda done, total: update_bar(
-                    "downloading (MiB)", done // _MIB, -(-total // _MIB), ""
+                    "downloading (MiB)", -(-done // _MIB), -(-total // _MIB), ""
                 ),
             )
     write_lines(f"verified and installed: {model.folder}")

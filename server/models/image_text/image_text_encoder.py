@@ -173,7 +173,10 @@ def load_model(
             f"{settings.model!r} has ONNX graphs only. Set encoder.engine to auto, and "
             f"encoder.precision to auto or fp32."
         )
-    require_torch(f"The encoder {settings.model!r}")
+    what = f"The encoder {settings.model!r}"
+    if folder is None:
+        what += " is no pulled model (`sightline models list`). As a model of open_clip it"
+    require_torch(what)
     # torch reads this at import. Spinning threads would starve the workers of an ingest.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # So does the library of the hub. Models are downloaded by command, not while a server starts.

@@ -64,6 +64,25 @@ def test_messages_are_logged_if_a_level_is_set(
     assert "the database is ready" in capsys.readouterr().err
 
 
+def test_doctor_names_the_setting_of_vectors_from_another_encoder(
+    database_dsn: str,
+    random_encoder_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(monkeypatch, tmp_path, database_dsn, f"local-dir:{random_encoder_folder}")
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a red square")
+    assert main(["ingest", str(tmp_path / "a.png"), "--quiet"]) == 0
+    monkeypatch.setenv("SIGHTLINE_ENCODER__MODEL", "builtin")
+    capsys.readouterr()
+    assert main(["doctor"]) == 1
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ERROR")]
+    assert len(errors) == 2  # the vectors of pictures and of passages
+    assert all("restore SIGHTLINE_ENCODER__MODEL," in line for line in errors)
+
+
 def test_tiles_are_added_kept_and_removed(
     database_dsn: str,
     random_encoder_folder: Path,

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from sightline.server.config.settings import EncoderSettings
+from sightline.server.models import model_files
 from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
@@ -21,6 +22,7 @@ from sightline.server.models.model_files import FingerprintCache
 from sightline.storage.errors import (
     ConfigurationError,
     InvalidArgumentError,
+    MissingExtraError,
     UnknownNameError,
 )
 from tests.support import offline
@@ -211,6 +213,15 @@ def test_weights_that_are_not_here_are_an_error_with_the_next_step(tmp_path: Pat
     assert "the server downloads nothing" in stderr
     assert "sightline models pull OWNER/MODEL" in stderr
     assert "local-dir:PATH" in stderr
+
+
+def test_a_name_that_is_not_pulled_and_needs_torch_is_an_error_that_says_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_files, "_TORCH_PACKAGES", ("no_such_torch",))
+    message = r"no pulled model.*needs no_such_torch.*-m pip install 'sightline\[gpu\]'"
+    with pytest.raises(MissingExtraError, match=message):
+        _load(tmp_path, "some/clip")
 
 
 def test_a_missing_device_is_rejected_with_the_available_ones(
