@@ -12,9 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import torch
 from PIL import Image
-from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from sightline.server.models.vision_language.builtin.builtin_transport import BuiltinTransport
 from sightline.server.models.vision_language.builtin.chat_request import RequestLimits
@@ -30,6 +28,7 @@ from sightline.training.vlm.data.prompt import (
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import draw
 from tests.support import random_llava
+from tests.support.transformers_llava import TransformersLlava
 
 NAME = "random-llava"
 LIMITS = RequestLimits(
@@ -95,8 +94,7 @@ def image_part(url: str) -> dict[str, object]:
 async def test_greedy_answers_equal_those_of_generate_in_transformers(
     client: httpx.AsyncClient, llava_folder: Path
 ) -> None:
-    model = LlavaForConditionalGeneration.from_pretrained(llava_folder, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(llava_folder)
+    reference = TransformersLlava(llava_folder)
     for color, question in (("red", "What is it?"), ("blue", "车在哪里？"), ("white", "Is there")):
         shown = [
             ImageEvidence(data_url(color=color)),
@@ -106,27 +104,10 @@ async def test_greedy_answers_equal_those_of_generate_in_transformers(
         response = await client.post(
             "/chat/completions", json={"model": NAME, "messages": messages, "max_tokens": 16}
         )
-        turns = []
-        for message in messages:
-            content = message["content"]
-            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-            assert isinstance(parts, list)
-            turns.append(
-                {
-                    "role": message["role"],
-                    "content": [p if p["type"] == "text" else {"type": "image"} for p in parts],
-                }
-            )
-        prompt = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        images = [Image.new("RGB", (32, 32), color), Image.new("RGB", (32, 32), "black")]
-        inputs = processor(images=images, text=prompt, return_tensors="pt")
-        output = model.generate(**inputs, do_sample=False, max_new_tokens=16)
-        expected = processor.decode(
-            output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-        )
+        images = [Image.new("RGB", (32, 32), name) for name in (color, "black")]
         answer = response.json()
-        assert text_of(answer) == expected
-        assert answer["usage"]["prompt_tokens"] == inputs["input_ids"].shape[1]
+        given = text_of(answer), answer["usage"]["prompt_tokens"]
+        assert given == reference.answer(messages, images, 16)
 
 
 async def test_it_lists_its_model(client: httpx.AsyncClient) -> None:
