@@ -141,7 +141,7 @@ NEUTRAL = {
     "search_images": {"captured_after", "captured_before", "visual_weight", "diversity", "detail",
                       "contact_sheet"},
     "search_text": {"kinds", "detail"},
-    "answer_question": {"annotate", "inline"},
+    "answer_question": {"annotate", "inline", "checks"},
     "view_image": {"max_edge", "inline"},
     "annotate_image": {"style", "inline"},
     "read_text": {"pages", "start", "max_tokens"},
