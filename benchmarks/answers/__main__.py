@@ -45,6 +45,8 @@ from sightline.training.world.core.scene import Split
 CALIBRATION = Path(answers.__file__).parent / FOLDER / f"{BUILTIN_FOLDER.name}.json"
 DIAGRAM = "reliability.png"
 ANSWERS = "answers.jsonl"
+#: Share of the questions in other wordings when the confidence is fitted.
+_REWORDED = 0.5
 
 Scores = Mapping[Condition, Sequence[AnswerScore]]
 
@@ -172,7 +174,11 @@ async def _score(arguments: argparse.Namespace, folder: Path, split: Split) -> S
     """Return scores by condition; save the answers after each condition."""
     folder = folder / f"{split}-{arguments.images}"
     questions = synthetic_questions.create(
-        folder, split, images=arguments.images, per_image=arguments.per_image
+        folder,
+        split,
+        images=arguments.images,
+        per_image=arguments.per_image,
+        reworded=_REWORDED if split == "validation" else 0.0,
     )
     collection = synthetic_questions.COLLECTION
     scores: dict[Condition, Sequence[AnswerScore]] = {}

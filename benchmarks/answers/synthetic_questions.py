@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sightline.server.evaluation.answer_metrics import NOT_SHOWN, EvalQuestion
 from sightline.tools.answers.checks.domain import question_words
+from sightline.training.vlm.data.wordings.rephrase import Wordings
 from sightline.training.world.core.scene import Split
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.export import export
@@ -32,9 +33,12 @@ _MIN_WORD_IMAGES: Final = 2
 SEED: Final = 41
 
 
-def create(folder: Path, split: Split, *, images: int, per_image: int) -> list[EvalQuestion]:
+def create(
+    folder: Path, split: Split, *, images: int, per_image: int, reworded: float = 0.0
+) -> list[EvalQuestion]:
     """Render ``images`` of ``split`` into ``folder/album`` and return their questions.
 
+    ``reworded`` is the share of questions in another wording than that of the generator.
     The same arguments give the same bytes and questions. An existing album is replaced.
     """
     world = folder / "world"
@@ -49,16 +53,28 @@ def create(folder: Path, split: Split, *, images: int, per_image: int) -> list[E
     for row in _rows(world / "metadata.jsonl"):
         name = str(row["file_name"])
         questions += _select(row, rows[name], sizes[name], per_image)
-    return questions
+    wordings, rng = Wordings.load(rate=reworded), random.Random("reworded")
+    return [
+        each.model_copy(
+            update={"question": wordings.rephrase(rng, each.question, each.groups["language"])}
+        )
+        for each in questions
+    ]
 
 
 def known_words() -> set[str]:
-    """Return the words that occur in questions of several training images."""
+    """Return the words that occur in questions of several training images, in any wording."""
     counts: Counter[str] = Counter()
+    wordings, rng = Wordings.load(rate=1.0), random.Random("known words")
     for family in FAMILIES:
         for number in range(_WORD_IMAGES):
             scene = draw(family, seed_of("train", number), "train")
-            counts.update(set().union(*(question_words(q.question) for q in scene.questions)))
+            texts = [
+                text
+                for q in scene.questions
+                for text in (q.question, wordings.rephrase(rng, q.question, q.language))
+            ]
+            counts.update(set().union(*map(question_words, texts)))
     return {word for word, count in counts.items() if count >= _MIN_WORD_IMAGES}
 
 

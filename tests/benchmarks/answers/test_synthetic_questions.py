@@ -54,3 +54,14 @@ def test_the_same_arguments_give_the_same_album_and_questions(
         assert path.read_bytes() == (tmp_path / name / "images" / path.name).read_bytes()
     assert len(synthetic_questions.create(tmp_path, "validation", images=1, per_image=8)) == 8
     assert len(list((tmp_path / name / "images").iterdir())) == 1
+
+
+def test_reworded_questions_keep_their_answers(
+    album: tuple[Path, list[EvalQuestion]], tmp_path: Path
+) -> None:
+    reworded = synthetic_questions.create(
+        tmp_path, "validation", images=9, per_image=8, reworded=1.0
+    )
+    pairs = list(zip(album[1], reworded, strict=True))
+    assert all(a.model_copy(update={"question": b.question}) == b for a, b in pairs)
+    assert sum(a.question != b.question for a, b in pairs) > 60
