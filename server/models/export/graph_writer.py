@@ -17,6 +17,8 @@ import onnx
 import torch
 from torch import nn
 
+from sightline.storage.files import write_private
+
 _HEADER_BYTES: Final = 8
 _TYPES: Final = {
     "F16": onnx.TensorProto.FLOAT16,
@@ -100,7 +102,7 @@ def write_graph(
         node.doc_string = ""
         del node.metadata_props[:]
         graph.node.append(node)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    write_private(path, model.SerializeToString(deterministic=True))
 
 
 def write_standalone(

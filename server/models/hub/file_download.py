@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ import httpx
 
 from sightline.server.models.hub.hub_client import HubClient, HubFile, HubRevision, changed_file
 from sightline.server.models.store.model_record import FileRecord
-from sightline.storage.files import private_opener
+from sightline.storage.files import create_private, private_opener
 
 #: Attempts without a single new byte, after which the download stops.
 _MAX_USELESS_ATTEMPTS: Final = 3
@@ -86,7 +87,8 @@ def _complete(
     client: HubClient, revision: HubRevision, file: HubFile, partial: Path, advance: Advance
 ) -> _Content:
     """Download until the partial file has the whole size."""
-    partial.touch(mode=0o600)
+    with suppress(FileExistsError):
+        create_private(partial).close()
     content = _read(partial, file)
     advance(content.size)
     useless = 0
