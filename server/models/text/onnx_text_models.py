@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sightline.server.models.encoding import HeapTrimmer, cut_text, unit_vectors
 from sightline.server.models.model_files import FingerprintCache, load_json, reads_configuration
 from sightline.server.models.onnx_runtime import open_session
+from sightline.server.models.text.prompted_encoder import PromptedEncoder
 from sightline.server.models.text.sentence_encoder_config import Pooling, SentenceEncoderFolder
 from sightline.server.models.text.vocabulary import Vocabulary
 from sightline.server.models.tokenizer_files import load_tokenizer
@@ -95,7 +96,7 @@ class _OnnxTextModel:
         return np.asarray(result, dtype=np.float32)
 
 
-class OnnxSentenceEncoder(_OnnxTextModel):
+class OnnxSentenceEncoder(_OnnxTextModel, PromptedEncoder):
     """A sentence encoder on ONNX Runtime. Not thread-safe: call it from one thread."""
 
     def __init__(
@@ -110,7 +111,7 @@ class OnnxSentenceEncoder(_OnnxTextModel):
     ) -> None:
         """Load and warm up. Raises ConfigurationError, or UnknownNameError for the device."""
         super().__init__(graph, folder.transformer, device, threads, folder.config.max_tokens)
-        self._options = folder.config
+        self._config = folder.config
         outputs = {each.name: len(each.shape) for each in self._session.get_outputs()}
         tokens = [each for each, rank in outputs.items() if rank == _TOKENS_RANK]
         if not tokens:
@@ -123,34 +124,14 @@ class OnnxSentenceEncoder(_OnnxTextModel):
             name=name,
             weights=folder.fingerprint(cache),
             preprocessing=folder.config.fingerprint,
-            dimension=self._forward(["warm up"]).shape[1],
+            dimension=self._embed(["warm up"]).shape[1],
         )
         logger.info("loaded passage encoder %s with %s", self.identity, self.provider)
 
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of (truncated) passages, float32 of shape (n, dimension).
-
-        A text outside of the vocabulary has the zero vector.
-        """
-        return self._encode(self._options.passage_prompt, texts)
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of queries, as of passages."""
-        return self._encode(self._options.query_prompt, texts)
-
-    def _encode(self, prompt: str, texts: Sequence[str]) -> Vectors:
-        vectors = np.zeros((len(texts), self.identity.dimension), np.float32)
-        if self._options.lower_case:
-            prompt, texts = prompt.lower(), [text.lower() for text in texts]
-        known = [row for row, text in enumerate(texts) if self._vocabulary.knows(text)]
-        if known:
-            vectors[known] = self._forward([prompt + texts[row] for row in known])
-        return vectors
-
-    def _forward(self, texts: Sequence[str]) -> Vectors:
+    def _embed(self, texts: Sequence[str]) -> Vectors:
         arrays = self._encode_batch([cut_text(text, self._max_tokens) for text in texts])
         tokens = self._run(self._output, arrays)
-        return unit_vectors(pool_tokens(tokens, arrays["attention_mask"], self._options.pooling))
+        return unit_vectors(pool_tokens(tokens, arrays["attention_mask"], self._config.pooling))
 
 
 class OnnxCrossEncoder(_OnnxTextModel):

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sightline.server.models.encoding import cut_text, unit_vectors
 from sightline.server.models.model_files import FingerprintCache, first_line
+from sightline.server.models.text.prompted_encoder import PromptedEncoder
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
 from sightline.server.models.text.vocabulary import Vocabulary
 from sightline.server.models.torch_runtime import (
@@ -95,7 +95,7 @@ class _TransformerModel:
         ).to(self._device)
 
 
-class SentenceEncoderModel(_TransformerModel):
+class SentenceEncoderModel(_TransformerModel, PromptedEncoder):
     """A sentence encoder on its device. Not thread-safe: call it from one thread."""
 
     def __init__(
@@ -126,28 +126,11 @@ class SentenceEncoderModel(_TransformerModel):
             name=name,
             weights=folder.fingerprint(cache),
             preprocessing=folder.config.fingerprint,
-            dimension=self._runner.run(self._forward, ["warm up"]).shape[1],
+            dimension=self._embed(["warm up"]).shape[1],
         )
 
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of (truncated) passages, float32 of shape (n, dimension).
-
-        A text outside of the vocabulary has the zero vector.
-        """
-        return self._encode(self._config.passage_prompt, texts)
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of queries, as of passages."""
-        return self._encode(self._config.query_prompt, texts)
-
-    def _encode(self, prompt: str, texts: Sequence[str]) -> Vectors:
-        vectors = np.zeros((len(texts), self.identity.dimension), np.float32)
-        if self._config.lower_case:
-            prompt, texts = prompt.lower(), [text.lower() for text in texts]
-        known = [row for row, text in enumerate(texts) if self._vocabulary.knows(text)]
-        if known:
-            vectors[known] = self._runner.run(self._forward, [prompt + texts[row] for row in known])
-        return vectors
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        return self._runner.run(self._forward, texts)
 
     def _forward(self, texts: Sequence[str]) -> Vectors:
         batch = self._tokenize(list(texts), truncation=True)
