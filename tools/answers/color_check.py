@@ -27,6 +27,8 @@ _WORDS: Final = {
     "gray": ("gray", "grey", "灰"),
     "black": ("black", "黑"),
 }
+#: The names of the colors.
+COLORS: Final = tuple(_WORDS)
 #: Words that contain a color word but do not name a color.
 _NOT_COLORS: Final = re.compile(
     r"白天|白菜|明白|黄瓜|黄油|黑板|黑夜|红绿灯|orange juice|oranges?\b(?= (?:fruit|slice))"

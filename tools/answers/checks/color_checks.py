@@ -17,13 +17,10 @@ from PIL import Image
 from sightline.storage.types import Box
 from sightline.tools.answers.checks.check_types import CheckResult, FoundPlace, Outcome, outcome_of
 from sightline.tools.answers.checks.scene import Scene, only_sure
+from sightline.tools.answers.color_check import COLORS
 from sightline.tools.answers.statements.statement_types import ClaimStatement
 from sightline.tools.shared.images import crop
 
-COLORS: Final = (
-    *("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"),
-    *("white", "gray", "black"),
-)
 #: Colors of paper and ink.
 _PAPER: Final = ("white", "gray", "black")
 #: Pairs that are easily taken for each other.

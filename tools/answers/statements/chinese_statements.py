@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 from sightline.tools.answers.color_check import color_names
+from sightline.tools.answers.statements.statement_rules import (
+    Match,
+    day_question,
+    first_match,
+    time_bound,
+    which_has_color,
+)
 from sightline.tools.answers.statements.statement_types import (
     ClaimStatement,
     Grammar,
@@ -14,10 +21,7 @@ from sightline.tools.answers.statements.statement_types import (
     QuestionForm,
     Relation,
 )
-from sightline.tools.answers.statements.written_values import find_times, read_amount, read_count
-
-T = TypeVar("T")
-Match = re.Match[str]
+from sightline.tools.answers.statements.written_values import read_amount, read_count
 
 _POLITE: Final = re.compile(
     r"^(?:请问|请|麻烦|帮我|告诉我|我想知道|数一数|数数|你能|能不能|能否|可以)+"
@@ -68,12 +72,12 @@ _AMOUNT: Final = r"(?P<amount>[$€£¥￥]?\d[\d.,]*)(?P<unit>\D{0,6}?)"
 def read_question(question: str) -> QuestionForm | None:
     """Return the form of a flat question, None if it is not understood."""
     text = _PLACE.sub("", _POLITE.sub("", question.strip(" ?？。.!！")))
-    return _first(_QUESTIONS, text.strip(" ，,的"))
+    return first_match(_QUESTIONS, text.strip(" ，,的"))
 
 
 def read_sentence(sentence: str) -> ClaimStatement | None:
     """Return what a flat sentence states on its own, None if it is not understood."""
-    return _first(_SENTENCES, _PLACE.sub("", sentence.strip(" 。.!！")).strip(" ，,"))
+    return first_match(_SENTENCES, _PLACE.sub("", sentence.strip(" 。.!！")).strip(" ，,"))
 
 
 def read_truth(answer: str) -> bool | None:
@@ -95,14 +99,6 @@ def read_day_part(answer: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _first(rules: Sequence[tuple[str, Callable[[Match], T | None]]], text: str) -> T | None:
-    for pattern, build in rules:
-        match = re.fullmatch(pattern, text)
-        if match is not None and (built := build(match)) is not None:
-            return built
-    return None
-
-
 def _noun(text: str) -> str:
     return text.strip(' ，,的“”"「」')
 
@@ -112,22 +108,11 @@ def _side(match: Match) -> Relation:
 
 
 def _day_question(match: Match) -> QuestionForm:
-    parts = {part for word, part in _DAY_PARTS.items() if word in match.group()}
-    if len(parts) == 1:
-        return QuestionForm(ClaimStatement("time_of_day", value=parts.pop()), "truth")
-    return QuestionForm(ClaimStatement("time_of_day"), "value")
+    return day_question({part for word, part in _DAY_PARTS.items() if word in match.group()})
 
 
 def _time_bound(match: Match) -> QuestionForm | None:
-    times = sorted(find_times(match["time"]))
-    if len(times) != 1:
-        return None
-    hour, _, minute = times[0].partition(":")
-    bound = 60.0 * int(hour) + int(minute)
-    statement = ClaimStatement(
-        "comparison", number=bound, measure="time", more=match["word"] == "晚"
-    )
-    return QuestionForm(statement, "truth")
+    return time_bound(match["time"], is_later=match["word"] == "晚")
 
 
 def _amount_bound(match: Match) -> QuestionForm | None:
@@ -164,13 +149,6 @@ def _is_color(match: Match) -> QuestionForm | None:
     if len(colors) != 1:
         return None
     return QuestionForm(ClaimStatement("color", _noun(match["a"]), value=colors.pop()), "truth")
-
-
-def _which_has_color(match: Match) -> QuestionForm | None:
-    colors = color_names(match["color"])
-    if len(colors) != 1:
-        return None
-    return QuestionForm(ClaimStatement("color", value=colors.pop()), "subject")
 
 
 def _count(match: Match) -> QuestionForm | None:
@@ -251,8 +229,8 @@ _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] 
     (rf"{_A}的?(?:颜色)?是(?:什么|哪种|哪个|何种)(?:颜色|色)(?:的)?", _color),
     (rf"{_A}的颜色(?:是(?:什么|哪种))?", _color),
     (rf"{_A}什么(?:颜色|色)", _color),
-    (rf"{_COLOR}的?(?:东西|物体)?(?:是|为)(?:什么|哪|哪种|哪个|谁).*", _which_has_color),
-    (rf"(?:什么|哪个|哪种|哪一个)\S{{0,4}}?是{_COLOR}的?", _which_has_color),
+    (rf"{_COLOR}的?(?:东西|物体)?(?:是|为)(?:什么|哪|哪种|哪个|谁).*", which_has_color),
+    (rf"(?:什么|哪个|哪种|哪一个)\S{{0,4}}?是{_COLOR}的?", which_has_color),
     (rf"(?:有没有|是否有|是不是有|存在|能看到|能看见|看得到){_A}[吗{_END}]?", _existence),
     (rf"有{_A}[{_END}]", _existence),
     (rf"{_A}(?:是否|是不是)?是?{_COLOR}的?[{_END}]", _is_color),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -18,13 +19,12 @@ from sightline.tools.answers.statements.english_vocabulary import (
     TAIL,
     A,
     B,
-    Match,
     compared,
-    first_match,
     noun,
     read_day_part,
     relation,
 )
+from sightline.tools.answers.statements.statement_rules import Match, first_match
 from sightline.tools.answers.statements.statement_types import ClaimStatement, object_phrase
 from sightline.tools.answers.statements.written_values import read_count
 
@@ -32,7 +32,7 @@ from sightline.tools.answers.statements.written_values import read_count
 def read_sentence(sentence: str) -> ClaimStatement | None:
     """Return what a flat sentence states on its own, None if it is not understood."""
     text = PLACE.sub("", sentence.strip(" .!")).strip(" .!,")
-    return first_match(_SENTENCES, text)
+    return first_match(_SENTENCES, text, re.IGNORECASE)
 
 
 def _sentence_count(match: Match) -> ClaimStatement | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,14 +32,19 @@ from sightline.tools.answers.statements.english_vocabulary import (
     WHICH,
     A,
     B,
-    Match,
     compared,
-    first_match,
     noun,
     read_day_part,
     read_side,
     read_truth,
     relation,
+)
+from sightline.tools.answers.statements.statement_rules import (
+    Match,
+    day_question,
+    first_match,
+    time_bound,
+    which_has_color,
 )
 from sightline.tools.answers.statements.statement_types import (
     ClaimStatement,
@@ -46,31 +52,22 @@ from sightline.tools.answers.statements.statement_types import (
     QuestionForm,
     object_phrase,
 )
-from sightline.tools.answers.statements.written_values import find_times, read_amount
+from sightline.tools.answers.statements.written_values import read_amount
 
 
 def read_question(question: str) -> QuestionForm | None:
     """Return the form of a flat question, None if it is not understood."""
     text = PLACE.sub("", POLITE.sub("", question.strip(" ?.!"))).strip(" ?.!,")
-    return first_match(_QUESTIONS, text)
+    return first_match(_QUESTIONS, text, re.IGNORECASE)
 
 
-def _day_question(match: Match) -> QuestionForm | None:
-    parts = {DAY_PARTS[word.lower()] for word in DAY_PART.findall(match.group())}
-    if len(parts) == 1:
-        return QuestionForm(ClaimStatement("time_of_day", value=parts.pop()), "truth")
-    return QuestionForm(ClaimStatement("time_of_day"), "value")
+def _day_question(match: Match) -> QuestionForm:
+    return day_question({DAY_PARTS[word.lower()] for word in DAY_PART.findall(match.group())})
 
 
 def _time_bound(match: Match) -> QuestionForm | None:
-    times = sorted(find_times(match["time"]))
-    if len(times) != 1:
-        return None
-    hour, _, minute = times[0].partition(":")
-    bound = 60.0 * int(hour) + int(minute)
-    more = match["side"].lower() in ("after", "later than", "past")
-    statement = ClaimStatement("comparison", number=bound, measure="time", more=more)
-    return QuestionForm(statement, "truth")
+    is_later = match["side"].lower() in ("after", "later than", "past")
+    return time_bound(match["time"], is_later=is_later)
 
 
 def _amount_bound(match: Match) -> QuestionForm | None:
@@ -142,13 +139,6 @@ def _is_color(match: Match) -> QuestionForm:
     if len(colors) != 1:
         return QuestionForm(ClaimStatement("color", subject), "value")
     return QuestionForm(ClaimStatement("color", subject, value=colors.pop()), "truth")
-
-
-def _which_has_color(match: Match) -> QuestionForm | None:
-    colors = color_names(match["color"])
-    if len(colors) != 1:
-        return None
-    return QuestionForm(ClaimStatement("color", value=colors.pop()), "subject")
 
 
 def _existence(match: Match) -> QuestionForm | None:
@@ -251,7 +241,7 @@ _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] 
             rf"(?:which|what)(?: (?:kind|type|sort) of)?(?: [a-z]+)? (?:is|are) {COLORS}"
             r"(?: in colou?r)?"
         ),
-        _which_has_color,
+        which_has_color,
     ),
     (
         rf"{BE} there (?:an? |any |some )?{A}(?: (?:visible|present|shown|anywhere|somewhere))?",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
+from sightline.tools.answers.statements.statement_rules import Match
 from sightline.tools.answers.statements.statement_types import (
     ClaimStatement,
     Measure,
@@ -13,9 +13,6 @@ from sightline.tools.answers.statements.statement_types import (
     object_phrase,
     singular,
 )
-
-T = TypeVar("T")
-Match = re.Match[str]
 
 POLITE: Final = re.compile(
     r"^(?:(?:please|hey|hi|so|and|ok|okay|well),?\s+|(?:can|could|would) you (?:please )?"
@@ -135,14 +132,6 @@ def read_day_part(answer: str) -> str | None:
     """Return ``day``, ``evening`` or ``night``, None for none or several."""
     found = {DAY_PARTS[word.lower()] for word in DAY_PART.findall(answer)}
     return found.pop() if len(found) == 1 else None
-
-
-def first_match(rules: Sequence[tuple[str, Callable[[Match], T | None]]], text: str) -> T | None:
-    for pattern, build in rules:
-        match = re.fullmatch(pattern, text, re.IGNORECASE)
-        if match is not None and (built := build(match)) is not None:
-            return built
-    return None
 
 
 def noun(text: str) -> str:
