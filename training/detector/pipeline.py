@@ -15,7 +15,8 @@ from sightline.training.detector.data import album
 from sightline.training.detector.evaluation import evaluate, model_card
 from sightline.training.detector.model import export
 from sightline.training.detector.recipe import Recipe
-from sightline.training.detector.train import CHECKPOINT, Run
+from sightline.training.detector.train import Run
+from sightline.training.encoder.checkpoint import CHECKPOINT
 from sightline.training.encoder.data.album import write_atomically
 from sightline.training.encoder.model import export as encoder
 from sightline.training.encoder.recipe import IMAGE_PX

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import logging
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +14,6 @@ from open_clip.model import CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sightline.storage.errors import ConfigurationError
 from sightline.training.detector.data import album, features
 from sightline.training.detector.data.batches import Sampler
 from sightline.training.detector.data.phrases import Vocabulary, all_queries
@@ -31,12 +28,16 @@ from sightline.training.detector.model.detector import (
 from sightline.training.detector.model.losses import overlaps, phrase_loss
 from sightline.training.detector.recipe import Recipe
 from sightline.training.encoder import hardware
-from sightline.training.encoder.data.album import write_atomically
+from sightline.training.encoder.checkpoint import (
+    Progress,
+    load_checkpoint,
+    parameter_groups,
+    save_checkpoint,
+)
 from sightline.training.encoder.model.ema import Average
 from sightline.training.world.core.scene import LANGUAGES, Language
 
 logger = logging.getLogger(__name__)
-CHECKPOINT: Final = "checkpoint.pt"
 _REPORT_STEPS: Final = 25
 #: Fields that may differ between a checkpoint and the run that resumes it.
 _MAY_CHANGE: Final = frozenset(
@@ -51,15 +52,6 @@ class Heads(nn.Module):
         super().__init__()
         self.patches = PatchHeads(model)
         self.phrases = PhraseHead(model.text.token_embedding.weight.shape[1])
-
-
-@dataclass(slots=True)
-class Progress:
-    """Progress of a run: ``steps`` done, seconds of training, validation ``curve``."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 class Run:
@@ -79,7 +71,13 @@ class Run:
         self.held = [each for shard in held for each in shard.labels], held_states
         self.heads = Heads(model)
         self.average = Average(self.heads, recipe.average_decay)
-        self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.98))
+        groups = parameter_groups(
+            self.heads,
+            self.heads.patches.blocks.parameters(),
+            recipe.tower_share,
+            recipe.weight_decay,
+        )
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         self.progress = Progress()
         self._resume()
 
@@ -108,36 +106,23 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
-        buffer = io.BytesIO()
         state = {
-            "recipe": self.recipe.as_dict(),
             "current": self.heads.state_dict(),
             "heads": self.average.weights,
             "optimizer": self.optimizer.state_dict(),
-            "steps": self.progress.steps,
-            "seconds": self.progress.seconds,
-            "curve": self.progress.curve,
             "hardware": hardware.describe(torch.device("cpu")),
         }
-        torch.save(state, buffer)
-        write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
+        save_checkpoint(self.folder, self.recipe.as_dict(), self.progress, state)
 
     def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
-        if not path.exists():
+        cpu = torch.device("cpu")
+        found = load_checkpoint(self.folder, self.recipe.as_dict(), _MAY_CHANGE, cpu)
+        if found is None:
             return
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        before, now = state["recipe"], self.recipe.as_dict()
-        if changed := [k for k in now if before.get(k) != now[k] and k not in _MAY_CHANGE]:
-            raise ConfigurationError(
-                f"the checkpoint in {str(self.folder)!r} was made with another recipe "
-                f"({', '.join(changed)}); give another folder or remove it"
-            )
+        state, self.progress = found
         self.heads.load_state_dict(state["current"])
         self.average.load(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(state["steps"], state["seconds"], state["curve"])
-        logger.info("resumed at step %d", self.progress.steps)
 
     def averaged(self) -> Heads:
         """Return the heads with the averaged weights."""
@@ -192,19 +177,6 @@ class Run:
             )
             for language in LANGUAGES
         }
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Return parameter groups; only matrices have weight decay."""
-        from_tower = {id(p) for p in self.heads.patches.blocks.parameters()}
-        groups = []
-        for of_tower, share in ((True, self.recipe.tower_share), (False, 1.0)):
-            chosen = [p for p in self.heads.parameters() if (id(p) in from_tower) is of_tower]
-            for decay, params in (
-                (self.recipe.weight_decay, [p for p in chosen if p.ndim >= 2]),
-                (0.0, [p for p in chosen if p.ndim < 2]),
-            ):
-                groups.append({"params": params, "weight_decay": decay, "lr": 0.0, "share": share})
-        return groups
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:

@@ -15,13 +15,14 @@ from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.picture_reference import FILE_NAME, PictureReference
 from sightline.training.encoder import hardware
 from sightline.training.encoder import query_finetune as queries
+from sightline.training.encoder.checkpoint import CHECKPOINT, Progress
 from sightline.training.encoder.data import album, tokenizer
 from sightline.training.encoder.evaluation import evaluate, model_card, speed
 from sightline.training.encoder.evaluation.validate import picture_vectors
 from sightline.training.encoder.model import export
 from sightline.training.encoder.model.towers import parameters
 from sightline.training.encoder.recipe import IMAGE_PX, Recipe
-from sightline.training.encoder.train import CHECKPOINT, Progress, Run
+from sightline.training.encoder.train import Run
 from sightline.training.world.core.scene import Split
 
 logger = logging.getLogger(__name__)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from open_clip.model import CustomTextCLIP
@@ -18,8 +15,13 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast
 
-from sightline.storage.errors import ConfigurationError
 from sightline.training.encoder import hardware
+from sightline.training.encoder.checkpoint import (
+    Progress,
+    load_checkpoint,
+    parameter_groups,
+    save_checkpoint,
+)
 from sightline.training.encoder.data.album import Album, write_atomically
 from sightline.training.encoder.data.batches import Captions, Sampler
 from sightline.training.encoder.model.ema import Average
@@ -29,7 +31,6 @@ from sightline.training.encoder.query_finetune import Held, examine
 from sightline.training.encoder.recipe import Recipe
 
 logger = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
 #: Fields that may differ between a checkpoint and the run that resumes it.
 _MAY_CHANGE = frozenset(
@@ -43,15 +44,6 @@ _MAY_CHANGE = frozenset(
         "short",
     }
 )
-
-
-@dataclass(slots=True)
-class Progress:
-    """Progress of a run: ``steps`` done, ``seconds`` of training, validation ``curve``."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 class Run:
@@ -86,7 +78,10 @@ class Run:
         self.objective = Objective(model, captions.word_frequency(), recipe).to(device)
         self.objective.to(memory_format=torch.channels_last)
         self.average = Average(self.model, recipe.average_decay)
-        self.optimizer = torch.optim.AdamW(_groups(self.objective, recipe), betas=(0.9, 0.98))
+        groups = parameter_groups(
+            self.objective, trunk(self.model), recipe.tower_share, recipe.weight_decay
+        )
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         self.progress = Progress()
         self._resume()
 
@@ -137,36 +132,21 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
-        buffer = io.BytesIO()
         state = {
-            "recipe": self.recipe.as_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.weights,
-            "steps": self.progress.steps,
-            "seconds": self.progress.seconds,
-            "curve": self.progress.curve,
         }
-        torch.save(state, buffer)
-        write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
+        save_checkpoint(self.folder, self.recipe.as_dict(), self.progress, state)
 
     def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
-        if not path.exists():
+        found = load_checkpoint(self.folder, self.recipe.as_dict(), _MAY_CHANGE, self.device)
+        if found is None:
             return
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        before, now = state["recipe"], self.recipe.as_dict()
-        changed = sorted(k for k in now if before.get(k) != now[k] and k not in _MAY_CHANGE)
-        if changed:
-            raise ConfigurationError(
-                f"the checkpoint in {str(self.folder)!r} was made with another recipe "
-                f"({', '.join(changed)}); give another folder or remove it"
-            )
+        state, self.progress = found
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.load(state["average"])
-        self.progress = Progress(state["steps"], state["seconds"], state["curve"])
-        logger.info("resumed at step %d", self.progress.steps)
 
     def _validate(self, losses: Losses) -> None:
         model = self.averaged()
@@ -209,20 +189,3 @@ def learning_rate(step: int, recipe: Recipe) -> float:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
-
-
-def _groups(objective: Objective, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return parameter groups; only matrices and kernels have weight decay.
-
-    ``share`` is the learning rate factor of a group.
-    """
-    seeing = {id(p) for p in trunk(objective.model)}
-    groups = []
-    for sees, share in ((True, recipe.tower_share), (False, 1.0)):
-        chosen = [p for p in objective.parameters() if (id(p) in seeing) is sees]
-        for decay, params in (
-            (recipe.weight_decay, [p for p in chosen if p.ndim >= 2]),
-            (0.0, [p for p in chosen if p.ndim < 2]),
-        ):
-            groups.append({"params": params, "weight_decay": decay, "lr": 0.0, "share": share})
-    return groups
