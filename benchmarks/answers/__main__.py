@@ -85,6 +85,8 @@ def main() -> int:
     real.add_argument("pictures", type=Path, help="folder with groceries, photos and receipts")
     real.add_argument("--work", type=Path, help="keep the database of the pictures here")
     arguments = parser.parse_args()
+    if "out" in arguments:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sightline-answers-") as folder:
         asyncio.run(_run(arguments, arguments.work or Path(folder)))
     return 0
