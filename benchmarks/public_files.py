@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -134,13 +135,25 @@ def unpack(sdists: Path, folder: Path) -> dict[str, list[Path]]:
                 if path.suffix == ".zip":
                     shutil.unpack_archive(path, temporary)
                 else:
-                    shutil.unpack_archive(path, temporary, filter="data")
+                    _unpack_tar(path, Path(temporary))
                 Path(temporary).rename(target)
                 Path(temporary).mkdir()
         for file in sorted(target.rglob("*")):
             if file.is_file() and _is_test_file(file.relative_to(target)):
                 by_suffix[file.suffix.lower() or "(none)"].append(file)
     return dict(sorted(by_suffix.items()))
+
+
+def _unpack_tar(path: Path, folder: Path) -> None:
+    """Extract the regular files below the folder; Python before 3.11.4 has no filters."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            target = (folder / member.name).resolve()
+            if member.isreg() and target.is_relative_to(folder.resolve()):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if (content := archive.extractfile(member)) is not None:
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(content, file)
 
 
 def _is_test_file(path: Path) -> bool:
