@@ -216,7 +216,7 @@ def _kill_and_resume(settings: Settings, folder: Path, count: int) -> None:
 
 
 def _ingest_and_report(settings: Settings, folder: Path, sender: Pipe) -> None:
-    from sightline.server.cli.ingest import ingest_paths
+    from sightline.server.cli.library.ingest import ingest_paths
 
     asyncio.run(
         ingest_paths(settings, [folder], "bench", lambda progress: sender.send(progress.done))

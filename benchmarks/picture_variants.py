@@ -26,7 +26,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from benchmarks.environment import temporary_settings
 from benchmarks.tables import print_table
 from sightline.server.app import create_app
-from sightline.server.cli.ingest import ingest_paths
+from sightline.server.cli.library.ingest import ingest_paths
 from sightline.server.config import Settings
 from sightline.training.world.export import export
 

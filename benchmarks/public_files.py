@@ -28,7 +28,7 @@ from typing import Final
 from benchmarks.environment import temporary_settings
 from benchmarks.tables import print_table
 from sightline.server.cli.cli_context import open_dependencies
-from sightline.server.cli.ingest import ingest
+from sightline.server.cli.library.ingest import ingest
 from sightline.storage.errors import SightlineError
 from sightline.storage.ingest.failed_files import ADVICE
 from sightline.storage.ingest.progress import IngestSummary

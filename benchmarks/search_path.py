@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.environment import temporary_settings
 from sightline.server.app import create_app
-from sightline.server.cli.ingest import ingest_paths
+from sightline.server.cli.library.ingest import ingest_paths
 from sightline.server.config import Settings
 
 TOOL = "sightline.tools.search_images"

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import synthetic_album
-from sightline.server.cli.eval import add_output_arguments, evaluate_and_write
-from sightline.server.cli.ingest import ingest_paths, ingest_progress
+from sightline.server.cli.analysis.eval import add_output_arguments, evaluate_and_write
+from sightline.server.cli.library.ingest import ingest_paths, ingest_progress
 from sightline.server.config import load_settings
 from sightline.server.evaluation.run_file import load_run_file
 from sightline.server.observability import logs

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sightline.server.cli import cli_context
-from sightline.server.cli.ingest import ingest
+from sightline.server.cli.library.ingest import ingest
 from sightline.server.config import load_settings
 from sightline.storage.errors import InvalidArgumentError
 from sightline.tools.shared.dependencies import Dependencies

@@ -16,7 +16,7 @@ from mcp.types import TextContent
 from benchmarks.search_quality.ocr_cache import CachedOcrEngine
 from benchmarks.search_quality.outcomes import Outcome, Query, Reply
 from sightline.server.app import create_app
-from sightline.server.cli.ingest import ingest
+from sightline.server.cli.library.ingest import ingest
 from sightline.server.config import Settings
 from sightline.storage.interfaces import ImageEncoder
 from sightline.tools.shared.dependencies import Dependencies

@@ -18,7 +18,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from sightline.client import Sightline
 from sightline.server.auth import static_tokens
-from sightline.server.cli.ingest import ingest_paths
+from sightline.server.cli.library.ingest import ingest_paths
 from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.storage.db import row_security

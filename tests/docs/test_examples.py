@@ -21,7 +21,7 @@ import pytest
 from mcp import Client
 
 from sightline.server.app import create_app
-from sightline.server.cli.ingest import ingest_paths
+from sightline.server.cli.library.ingest import ingest_paths
 from sightline.server.config import Settings, load_settings
 from sightline.training.world.export import export
 

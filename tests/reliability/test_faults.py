@@ -125,7 +125,7 @@ WALL_CLOCK_MODULES = {
     "server/models/vision_language/circuit_breaker.py": "Retry-After as a date",
     "server/mcp_server/audit.py": "the time of a call",
     "server/auth/jwt_verifier.py": "the validity of a token, which is a date",
-    "server/cli/analytics_commands.py": "when a map was created",
+    "server/cli/analysis/analytics_commands.py": "when a map was created",
     "storage/ingest/decode/worker/documents/libre_office.py": "the age of folders left behind",
 }
 

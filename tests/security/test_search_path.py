@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.server.cli.doctor import diagnose
+from sightline.server.cli.admin.doctor import diagnose
 from sightline.server.config import load_settings
 from sightline.server.database import schema_migration
 from sightline.storage.analytics.analyst_roles import grant_analyst, revoke_analyst

@@ -175,7 +175,7 @@ def test_unexpected_errors_and_unconfigured_logs_are_escaped(
         raise RuntimeError(HOSTILE)
 
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    monkeypatch.setattr("sightline.server.cli.search.run_show", fails)
+    monkeypatch.setattr("sightline.server.cli.library.search.run_show", fails)
     assert main(["show", "x"]) == 1
     err = capsys.readouterr().err
     assert "Traceback (most recent call last):" in err

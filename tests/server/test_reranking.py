@@ -11,7 +11,7 @@ from mcp import Client
 from PIL import Image
 
 from sightline.server.app import create_app
-from sightline.server.cli import doctor
+from sightline.server.cli.admin import doctor
 from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline.server.app import create_app
-from sightline.server.cli import doctor
+from sightline.server.cli.admin import doctor
 from sightline.server.config import Settings, load_settings
 from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime

@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult
 from starlette.types import Receive, Send
 
-from sightline.server.cli import doctor
+from sightline.server.cli.admin import doctor
 from sightline.server.observability import traces
 from tests.server.test_stdio import COMMAND, environment
 from tests.support.fake_vlm_server import MODEL, FakeVlmServer, completion, reply, serving

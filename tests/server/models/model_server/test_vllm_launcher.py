@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from sightline.server.cli import vlm
+from sightline.server.cli.serving import vlm
 from sightline.server.models.model_server.vllm_launcher import (
     LoraAdapter,
     VllmEnvironment,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sightline.server.cli import main
-from sightline.server.cli.doctor import check_ocr
+from sightline.server.cli.admin.doctor import check_ocr
 from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES, find_models, installed_languages
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.errors import ConfigurationError

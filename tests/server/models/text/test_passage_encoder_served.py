@@ -8,7 +8,7 @@ from mcp import Client
 from mcp.types import TextContent
 
 from sightline.server.app import create_app
-from sightline.server.cli import doctor
+from sightline.server.cli.admin import doctor
 from sightline.server.config import Settings, load_settings
 from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import ConfigurationError

@@ -1,6 +1,6 @@
 import pytest
 
-from sightline.server.cli.doctor import check_formats, check_python
+from sightline.server.cli.admin.doctor import check_formats, check_python
 from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat, Reader
 
 

@@ -1,0 +1,1 @@
+"""Commands for operators: database, access, doctor and config."""

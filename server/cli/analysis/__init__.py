@@ -1,0 +1,1 @@
+"""Commands for analysts: SQL, maps, exports and evaluation."""

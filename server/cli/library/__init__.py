@@ -1,0 +1,1 @@
+"""Commands on stored material: ingest, search, show, failures, annotations."""
