@@ -16,6 +16,7 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.cli import build_parser
+from sightline.server.cli.command_table import EXIT_CODES, examples_of, overview
 from sightline.server.mcp_server.published_schema import publish_schema
 from sightline.storage.ingest.formats import FORMATS, FileFormat, FileType, formats_of
 from sightline.tools.registry import RESULTS, register_all, register_analytics
@@ -56,10 +57,23 @@ def cli_page() -> str:
         "",
         "Written by `docs/build_reference.py`. `sightline COMMAND --help` prints the same.",
         "",
-        "An error is one line on stderr with exit code 2.",
+        "## Exit codes",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
+        "",
+        "`sightline sql` and `sightline vlm serve` return the exit code of the program they run.",
+        "",
+        "## Overview",
+        "",
+        "```",
+        *overview().splitlines(),
+        "```",
     ]
     for name, command in _commands(build_parser()):
         lines += ["", f"## sightline {name}", "", (command.description or "").strip()]
+        lines += ["", "```", *examples_of(f"sightline {name}"), "```"]
         rows = [
             f"| `{_cell(_option(action))}` | {_cell((action.help or '') % vars(action))} |"
             for action in command._actions

@@ -11,105 +11,44 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
+from sightline.server.cli.command_table import COMMANDS, epilog, overview
 from sightline.server.config.config_file import CONFIG_VARIABLE
 from sightline.server.observability import logs, terminal
 from sightline.storage.errors import SightlineError, describe
 
-#: Module and help text of each command. The module defines ``run_COMMAND``, which may be async and
-#: may return an exit code, and ``configure_COMMAND`` if there are arguments.
-_COMMANDS = {
-    "demo": (
-        "demo.demo_command",
-        "serve demo images and call every tool (built-in models, no download)",
-    ),
-    "ingest": ("library.ingest", "add images, documents, video, sound and text to a collection"),
-    "failures": (
-        "library.ingest",
-        "list the files that failed and the pages that could not be read",
-    ),
-    "serve": (
-        "serving.serve",
-        "run the MCP server over stdio, or with --http over streamable HTTP",
-    ),
-    "connect": (
-        "connect.connect_command",
-        "add the server to an MCP client, or list the clients of this machine",
-    ),
-    "token": ("admin.access_commands", "create a bearer token for the HTTP server"),
-    "bind": (
-        "admin.access_commands",
-        "set which collections a principal sees; without arguments, list all bindings",
-    ),
-    "search": ("library.search", "search images (or, with --text, passages) and print a table"),
-    "show": ("library.search", "show the properties of one asset"),
-    "doctor": (
-        "admin.doctor",
-        "check database, models and settings, and explain how to fix problems",
-    ),
-    "config": ("admin.config", "print all settings with their values and sources"),
-    "migrate": ("admin.database_commands", "upgrade the database schema to this version"),
-    "check": (
-        "admin.database_commands",
-        "check the consistency of tables, vectors and stored files",
-    ),
-    "backup": ("admin.database_commands", "write the database and the stored files into one file"),
-    "restore": ("admin.database_commands", "restore a backup"),
-    "analyze": (
-        "analysis.analytics_commands",
-        "cluster the images of collections and find near-duplicates",
-    ),
-    "atlas": (
-        "analysis.analytics_commands",
-        "draw a map of a collection: one HTML file that shows images on hover",
-    ),
-    "sql": ("analysis.analytics_commands", "open psql on the schema analytics (read-only)"),
-    "export": (
-        "analysis.analytics_commands",
-        "write a view of the schema analytics, including vectors, to a file",
-    ),
-    "export-annotations": (
-        "library.export_annotations",
-        "write saved annotations and their images in COCO or LLaVA format",
-    ),
-    "eval": ("analysis.eval", "measure retrieval and answers on your own queries"),
-    "grant-analyst": (
-        "admin.access_commands",
-        "create a login that can read the schema analytics only",
-    ),
-    "revoke-analyst": (
-        "admin.access_commands",
-        "delete a login of grant-analyst and end its sessions",
-    ),
-    "world": ("demo.world", "draw synthetic images with exact captions, questions and boxes"),
-    "models": (
-        "model_commands.models_command",
-        "list, download, convert and remove models",
-    ),
-    "vlm": ("serving.vlm", "serve a vision-language model for answer_question"),
-}
-
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands; with ``only``, the arguments of one command."""
-    parser = terminal.Parser(
-        prog="sightline",
-        description="Search images, documents and video from any AI agent over MCP.",
-        epilog="Settings are environment variables (SIGHTLINE_...) or keys of sightline.toml. "
-        "`sightline config` prints them.",
-    )
+    parser = _OverviewParser(prog="sightline", add_help=True)
     _add_config_option(parser)
     parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (path, help_) in _COMMANDS.items():
-        command = commands.add_parser(name, help=help_, description=help_)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
+    for name, each in COMMANDS.items():
+        command = commands.add_parser(name, description=each.description or each.help)
         _add_config_option(command)
         if only in (None, name):
-            module = import_module(f"sightline.server.cli.{path}")
-            suffix = name.replace("-", "_")
-            getattr(module, f"configure_{suffix}", lambda _: None)(command)
-            command.set_defaults(run=getattr(module, f"run_{suffix}"))
+            module = import_module(f"sightline.server.cli.{each.module}")
+            getattr(module, f"configure_{each.suffix}", lambda _: None)(command)
+            command.set_defaults(run=getattr(module, f"run_{each.suffix}"))
     return parser
+
+
+class _CommandParser(terminal.Parser):
+    """The parser of a command or of one of its actions, with examples and exit codes."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog=prog, epilog=epilog(prog), **options)
+
+
+class _OverviewParser(terminal.Parser):
+    """The parser of ``sightline``, whose help is the table of commands."""
+
+    def format_help(self) -> str:
+        return overview()
 
 
 def _add_config_option(parser: argparse.ArgumentParser) -> None:
@@ -122,13 +61,16 @@ def _add_config_option(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. A `SightlineError` is printed on stderr with exit code 2."""
+    """Run one command, and return one of `EXIT_CODES`.
+
+    A `SightlineError` is printed on stderr with exit code 2.
+    """
     words = sys.argv[1:] if argv is None else argv
     pairs = zip(["", *words], words, strict=False)
     command = next(
         (word for previous, word in pairs if word[:1] != "-" and previous != "--config"), ""
     )
-    only = None if command and command not in _COMMANDS else command
+    only = None if command and command not in COMMANDS else command
     logs.escape_unconfigured()
     arguments = build_parser(only).parse_args(argv)
     if "config" in arguments:
@@ -152,4 +94,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except Exception as error:  # noqa: BLE001
         terminal.write_traceback(error)
-        return 1
+        return 70

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sightline.storage.text.hidden_characters import escape_hidden
 
@@ -102,8 +102,24 @@ def close_stderr() -> None:
     sys.stderr.close()
 
 
+class _LineFormatter(argparse.HelpFormatter):
+    """Wraps each line of a description or epilog on its own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        lines = (
+            # An example is copied, so it stays on one line.
+            f"{indent}{line}" if line.startswith(" ") else fill(line, width, indent)
+            for line in text.splitlines()
+        )
+        return "\n".join(lines)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors may quote any argument, such as a file name of a pattern."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _LineFormatter} | options)
 
     def error(self, message: str) -> NoReturn:
         super().error(escape_hidden(message))

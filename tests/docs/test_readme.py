@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.cli import build_parser
+from sightline.server.cli.command_table import GROUPS
 from sightline.server.config.settings_reference import list_settings
 from sightline.tools.registry import register_all, register_analytics
 
@@ -24,16 +24,11 @@ def test_the_ten_settings_of_the_readme_are_up_to_date() -> None:
     assert set(table.splitlines()[2:]) <= rows
 
 
-def _commands() -> dict[str, argparse.ArgumentParser]:
-    for action in build_parser()._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    raise AssertionError("there are no commands")
-
-
 def test_each_command_is_in_the_readme() -> None:
-    listed = set(re.findall(r"^\| `sightline ([\w-]+)", README, re.MULTILINE))
-    assert listed == set(_commands())
+    section = README.split("\n## Commands\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \| (`.*`) \|$", section, re.MULTILINE)
+    listed = {group: re.findall(r"`([\w-]+)`", names) for group, names in rows}
+    assert listed == {group: [each.name for each in commands] for group, commands in GROUPS.items()}
 
 
 async def test_each_tool_is_in_the_readme() -> None:

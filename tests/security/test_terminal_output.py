@@ -176,7 +176,7 @@ def test_unexpected_errors_and_unconfigured_logs_are_escaped(
 
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr("sightline.server.cli.library.search.run_show", fails)
-    assert main(["show", "x"]) == 1
+    assert main(["show", "x"]) == 70
     err = capsys.readouterr().err
     assert "Traceback (most recent call last):" in err
     assert err.count(r"\x1b]52;c;") == 2

@@ -1,4 +1,4 @@
-"""``sightline ingest`` and ``failures``: add files, and list those that failed."""
+"""``sightline ingest``: add files, or try those again that failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import IO, Any
 
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings, variable
-from sightline.server.database.provider import open_database
 from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES, find_models
 from sightline.server.observability import logs, terminal
 from sightline.server.runtime import allowed_urls
@@ -21,7 +20,6 @@ from sightline.storage.ingest import collection_settings, failed_files, pipeline
 from sightline.storage.ingest.detect.detect_stage import DETECT_SETTING
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
-from sightline.storage.ingest.failed_files import RecordedFailure, UnreadableImage
 from sightline.storage.ingest.progress import MAX_EXAMPLES, IngestProgress, IngestSummary
 from sightline.storage.records import collections
 from sightline.tools.shared.dependencies import Dependencies
@@ -237,9 +235,11 @@ async def ingest(
 
 
 def _parse_input(settings: Settings, path: str | Path) -> str | Path | IngestInput:
-    if isinstance(path, Path) or not path.lower().startswith(("https://", "http://")):
-        return path
-    return _parse_url(settings, path)
+    return path if isinstance(path, Path) or not _is_url(path) else _parse_url(settings, path)
+
+
+def _is_url(path: str) -> bool:
+    return path.lower().startswith(("https://", "http://"))
 
 
 def _parse_url(settings: Settings, url: str) -> IngestInput:
@@ -297,81 +297,3 @@ def print_summary(summary: IngestSummary) -> None:
         terminal.write_lines(
             f"All failed files with advice: sightline failures --collection {summary.collection}"
         )
-
-
-def configure_failures(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--collection", help="only of this collection (default: all)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-async def run_failures(arguments: argparse.Namespace) -> None:
-    """Print what failed with reasons and advice."""
-    async with open_database(load_settings()) as database, database.connection() as connection:
-        name = arguments.collection
-        if name is not None:
-            name = (await collections.get(connection, name)).name
-        failed = await failed_files.failed_files(connection, name)
-        unreadable = await failed_files.unreadable_images(connection, name)
-    if arguments.json:
-        terminal.write_json(
-            {
-                "failed": [_failed_as_json(each) for each in failed],
-                "unreadable": [_unreadable_as_json(each) for each in unreadable],
-            }
-        )
-    else:
-        _print_failed(failed)
-        _print_unreadable(unreadable)
-
-
-def _print_failed(failed: Sequence[RecordedFailure]) -> None:
-    terminal.write_lines(f"{len(failed) or 'no'} failed file{'' if len(failed) == 1 else 's'}")
-    by_code: dict[str, list[RecordedFailure]] = {}
-    for each in failed:
-        by_code.setdefault(each.code, []).append(each)
-    for code, files in by_code.items():
-        terminal.write_lines(f"{code}, {len(files)}: {files[0].advice}")
-        terminal.write_lines(
-            *(
-                f"  {each.collection}: {each.name}: {each.reason} ({each.failed_at:%Y-%m-%d %H:%M})"
-                for each in files
-            )
-        )
-    for collection in sorted({each.collection for each in failed}):
-        terminal.write_lines(
-            f"to try again: sightline ingest --retry-failed --collection {collection}"
-        )
-
-
-def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
-    if not unreadable:
-        return
-    terminal.write_lines(f"unreadable, {len(unreadable)}: {failed_files.UNREADABLE_ADVICE}")
-    for each in unreadable:
-        place = "" if each.page is None else f", page {each.page}"
-        place += "" if each.seconds is None else f", {each.seconds:g} s"
-        terminal.write_lines(f"  {each.collection}: {each.name}{place} (asset {each.asset})")
-
-
-def _failed_as_json(each: RecordedFailure) -> dict[str, object]:
-    return {
-        "collection": each.collection,
-        "name": each.name,
-        "location": each.location,
-        "code": each.code,
-        "reason": each.reason,
-        "failed_at": each.failed_at.isoformat(),
-        "advice": each.advice,
-    }
-
-
-def _unreadable_as_json(each: UnreadableImage) -> dict[str, object]:
-    return {
-        "collection": each.collection,
-        "name": each.name,
-        "asset": each.asset,
-        "page": each.page,
-        "seconds": each.seconds,
-        "ingested_at": each.ingested_at.isoformat(),
-        "advice": failed_files.UNREADABLE_ADVICE,
-    }
