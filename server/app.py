@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import version
 
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.config import Settings
+from sightline.server.config.package_version import package_version
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.command_listener import listen_for_commands
 from sightline.server.mcp_server.principals import require_read_only_login
@@ -108,7 +108,7 @@ def create_app(
         app = App(
             "sightline",
             title="Sightline",
-            version=version("sightline"),
+            version=package_version(),
             instructions=INSTRUCTIONS,
             lifespan=lifespan,
             auth=auth,

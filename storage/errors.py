@@ -141,7 +141,7 @@ class MissingExtraError(ConfigurationError):
 
     def __init__(self, sentence: str, extra: str) -> None:
         # With the interpreter, because another pip does not know this installation.
-        command = shlex.join([sys.executable, "-m", "pip", "install", f"sightline[{extra}]"])
+        command = shlex.join([sys.executable, "-m", "pip", "install", f"sightline-mcp[{extra}]"])
         super().__init__(f"{sentence} Run: {command}")
 
 

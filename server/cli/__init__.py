@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 from sightline.server.cli.command_table import COMMANDS, epilog, overview
 from sightline.server.config.config_file import CONFIG_VARIABLE
+from sightline.server.config.package_version import package_version
 from sightline.server.observability import logs, terminal
 from sightline.storage.errors import SightlineError, describe
 
@@ -23,7 +23,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands; with ``only``, the arguments of one command."""
     parser = _OverviewParser(prog="sightline", add_help=True)
     _add_config_option(parser)
-    parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
+    parser.add_argument("--version", action="version", version=f"sightline {package_version()}")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
     )

@@ -6,13 +6,13 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import LiteralString
 
 from psycopg import errors, sql
 
 from sightline.server.config import Settings
+from sightline.server.config.package_version import package_version
 from sightline.server.database import schema_migration
 from sightline.server.database.provider import database_dsn
 from sightline.storage.blobs import BlobStore
@@ -74,7 +74,7 @@ def write(settings: Settings, file: Path, *, overwrite: bool = False) -> backup_
             raise SchemaError("The database contains no Sightline schema.")
         objects = BlobStore(settings.data_dir)
         return backup_archive.write(
-            dsn, objects, file, version=version("sightline"), revision=revision
+            dsn, objects, file, version=package_version(), revision=revision
         )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
+from sightline.server.config.package_version import package_version
 from sightline.server.evaluation.ablation import evaluate_questions
 from sightline.server.evaluation.answer_metrics import EvalQuestion
 from sightline.server.evaluation.answer_sections import answer_section, answers_to_json
@@ -88,7 +88,7 @@ async def _facts(
     names = {collection} if collection else {line.values.get("collection") for line in lines}
     searched = [each for each in overviews if each.name in names or None in names]
     facts = {
-        "Sightline": version("sightline"),
+        "Sightline": package_version(),
         "encoder": str(encoder.identity),
         "collection": ", ".join(each.name for each in searched) or "none",
         "contents": f"{sum(each.assets for each in searched):,} images, "

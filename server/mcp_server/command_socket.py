@@ -19,12 +19,12 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline.server.config import Settings
+from sightline.server.config.package_version import package_version
 from sightline.server.models.model_files import local_folder
 
 SUFFIX = ".sock"
@@ -74,7 +74,7 @@ def server_identity(settings: Settings) -> dict[str, str]:
         values["libpq"] = {name: text for name, text in os.environ.items() if name[:2] == "PG"}
     text = json.dumps(values, sort_keys=True, default=_plain)
     return {
-        "version": version("sightline"),
+        "version": package_version(),
         "package": str(Path(__file__).parent),
         "settings": hashlib.sha256(text.encode()).hexdigest(),
     }

@@ -9,10 +9,10 @@ import logging
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Literal, NamedTuple
 
 from sightline.server.config import redact_dsn
+from sightline.server.config.package_version import package_version
 from sightline.storage.errors import MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def configure(environment: Mapping[str, str]) -> None:
 
     from sightline.server.observability.span_exporter import PrivateSpanExporter
 
-    resource = Resource.create({SERVICE_VERSION: version("sightline")})
+    resource = Resource.create({SERVICE_VERSION: package_version()})
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "sightline"}))
     # At the end of the process `shut_down` limits the wait for the collector.

@@ -49,5 +49,5 @@ def test_the_bill_of_materials_lists_every_pinned_version(tmp_path: Path) -> Non
     listed = {(each["name"], each["version"]) for each in said["components"]}
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert listed == {(name, version) for name, version, _ in _PINNED.findall(lock)}
-    assert said["metadata"]["component"]["name"] == "sightline"
+    assert said["metadata"]["component"]["name"] == "sightline-mcp"
     assert all(each["externalReferences"][0]["hashes"] for each in said["components"])

@@ -182,8 +182,8 @@ def _write_use(model: InstalledModel) -> None:
     write_lines(f"use it: export {_SETTINGS[record.kind]}={name}")
     if not any(each.endswith(".onnx") for each in record.files):
         write_lines(
-            "it has no ONNX graphs: it needs torch (pip install 'sightline[gpu]'), or convert it "
-            f"with: sightline models export {name}"
+            "it has no ONNX graphs: it needs torch (pip install 'sightline-mcp[gpu]'), or convert "
+            f"it with: sightline models export {name}"
         )
 
 

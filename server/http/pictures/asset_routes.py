@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from importlib.metadata import version
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sightline.server.app import App
 from sightline.server.config import redact_dsn
+from sightline.server.config.package_version import package_version
 from sightline.server.mcp_server.caller_link import CallStoppedError
 from sightline.server.mcp_server.result_text import clean_text
 from sightline.server.mcp_server.server import log_incident
@@ -193,7 +193,7 @@ def _etag(sha256: bytes, wanted: _Picture, overlays: Sequence[BoxOverlay]) -> st
 
     It is weak: a page may be rendered from its document or, if that is gone, from its picture.
     """
-    parts = (version("sightline"), sha256, wanted, [*overlays])
+    parts = (package_version(), sha256, wanted, [*overlays])
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 

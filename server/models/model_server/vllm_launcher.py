@@ -175,8 +175,8 @@ def check_requirements(
         )
     if not machine.has_vllm:
         raise ConfigurationError(
-            f"vLLM is not installed for {options.python}. Run `pip install 'sightline[vllm]'` in "
-            f"that environment, or set --python to one that has vLLM. {_ALTERNATIVES}"
+            f"vLLM is not installed for {options.python}. Run `pip install vllm` in that "
+            f"environment, or set --python to one that has vLLM. {_ALTERNATIVES}"
         )
     if options.device == "cuda" and machine.gpus == 0:
         raise ConfigurationError(

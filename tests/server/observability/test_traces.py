@@ -283,4 +283,4 @@ def test_without_the_extra_the_message_says_what_to_install() -> None:
         "print(traces.export_of({'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://127.0.0.1:4318'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-    assert b"-m pip install 'sightline[otel]'" in done.stdout
+    assert b"-m pip install 'sightline-mcp[otel]'" in done.stdout

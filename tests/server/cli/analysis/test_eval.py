@@ -111,5 +111,5 @@ def test_without_ir_measures_the_extra_is_named_before_the_search(
     run_file = tmp_path / "run.jsonl"
     run_file.write_text('{"query": "a van", "relevant": ["van.jpg"]}')
     assert main(["eval", str(run_file), "--quiet", "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'sightline[eval]'" in capsys.readouterr().err
+    assert "pip install 'sightline-mcp[eval]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
