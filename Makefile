@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 # The base has no torch; everything else is for development.
 BASE := $(VENV)/.installed
 INSTALLED := $(VENV)/.installed-dev
+# Programs that check packages.
+CHECKS := build/package-checks
 IMAGES ?=
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow coverage conformance frameworks fuzz lint format docs hooks reference bench lock audit sbom clean
+.PHONY: demo test test-slow coverage conformance frameworks fuzz lint format docs hooks reference bench lock audit sbom package package-check clean
 
 demo: $(BASE)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -38,6 +40,22 @@ conformance: $(INSTALLED) tests/conformance/node_modules/.installed
 tests/conformance/node_modules/.installed: tests/conformance/package-lock.json
 	@command -v npm >/dev/null || { echo "the conformance suites need npm, and there is none"; exit 1; }
 	cd tests/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Wheel, MCP bundle, registry entry, install links and skill, in build/packages.
+package: $(INSTALLED)
+	$(BIN)/python packaging/build_packages.py $(ARGS)
+
+# What `packaging` contains against the published schemas and the rules of linters.
+package-check: $(INSTALLED) $(CHECKS)/.installed
+	$(BIN)/python -m pytest -m validators tests/packaging $(ARGS)
+
+$(CHECKS)/.installed: packaging/checks/requirements.lock packaging/checks/package-lock.json | $(VENV)/bin/python
+	@command -v npm >/dev/null || { echo "the checks of the packages need npm, and there is none"; exit 1; }
+	$(BIN)/python -m venv --clear $(CHECKS)
+	$(CHECKS)/bin/python -m pip install --quiet --require-hashes --no-deps -r packaging/checks/requirements.lock
+	cp packaging/checks/package.json packaging/checks/package-lock.json $(CHECKS)
+	cd $(CHECKS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Which agent framework gets what from the server: installs their newest releases (2 GB) and runs
@@ -91,6 +109,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(INSTALLED)
 	$(COMPILE) --group dev --extra train pyproject.toml --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+	$(COMPILE) packaging/checks/requirements.in --output-file packaging/checks/requirements.lock
 
 # Known vulnerabilities of the pinned versions; asks the advisory database of PyPI.
 audit: $(INSTALLED)
