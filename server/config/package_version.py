@@ -10,7 +10,7 @@ _NOT_INSTALLED = "0+source"
 
 
 def package_version() -> str:
-    """Return the installed version; ``0+source`` if the source tree is used uninstalled."""
+    """Return the installed version, or ``0+source`` in a bare source tree."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
