@@ -16,9 +16,10 @@ from importlib import import_module
 NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytics")
 #: Run only by name: they need a quiet machine or many minutes.
 ON_REQUEST = (
-    *("load", "hostile", "self_evaluation", "search_path", "agent_tasks", "picture_variants"),
-    *("typed_queries", "query_forms", "photograph_weakness", "pdf_samples", "pdf_text"),
-    *("ocr_quality", "media_cost", "picture_cost", "public_files", "cold_start", "small_machine"),
+    *("load", "hostile", "self_evaluation", "search_path", "search_cost", "agent_tasks"),
+    *("picture_variants", "typed_queries", "query_forms", "photograph_weakness"),
+    *("pdf_samples", "pdf_text", "ocr_quality", "media_cost", "picture_cost", "public_files"),
+    *("cold_start", "small_machine"),
     "quantized_models",
 )
 

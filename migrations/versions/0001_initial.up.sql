@@ -251,7 +251,7 @@ CREATE TABLE sightline.thumbnail (
 );
 COMMENT ON TABLE sightline.thumbnail IS 'Small JPEG of an asset.';
 COMMENT ON COLUMN sightline.thumbnail.local_hashes IS
-    'Hashes of up to 64 spots with their places, as in storage/picture_hashes.py.';
+    'Hashes of up to 64 spots with their places, as in storage/picture_hashes/.';
 
 -- Other assets have no foreign key: two deletions would wait for each other's pairs.
 CREATE TABLE sightline.picture_pair (
@@ -942,7 +942,7 @@ COMMENT ON FUNCTION analytics.nearest IS
 
 -- Bits in which two perceptual hashes differ, in the orientation in which they differ least. Mirror
 -- images invert the signs of odd rows or columns; a transposed picture has transposed bits (Warren,
--- Hacker's Delight, 7-3). As `orientations` of storage/picture_hashes.py.
+-- Hacker's Delight, 7-3). As `orientations` of storage/picture_hashes/.
 CREATE FUNCTION sightline.hash_distance(one bigint, other bigint) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT min(bit_count((one # turned.hash # mask)::bit(64)))::integer

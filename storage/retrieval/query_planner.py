@@ -154,9 +154,11 @@ async def encode_query(
 
 def _hash_reduced(image: Image.Image) -> PictureHashes | None:
     """Return the hashes of an image that is reduced as thumbnails are."""
-    reduced = image.copy()
-    reduced.thumbnail((HASH_EDGE, HASH_EDGE), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    return hash_picture(reduced.convert("RGB"))
+    scale = HASH_EDGE / max(image.size)
+    if scale < 1:
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+    return hash_picture(image.convert("RGB"))
 
 
 def rocchio(

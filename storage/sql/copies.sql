@@ -1,5 +1,5 @@
 -- Copies of a picture. {rows} are the tables of `storage/sql/retrieval.sql` with
--- the condition of the scope; hashes are those of `storage/picture_hashes.py`.
+-- the condition of the scope; hashes are those of `storage/picture_hashes/`.
 
 -- name: hashes
 -- The hashes of assets, without those of plain pictures.
@@ -16,24 +16,34 @@ WHERE a.id = ANY (%(ids)s) AND a.perceptual_hash IS NOT NULL
 -- column.
 SELECT candidate.id, candidate.perceptual_hash, t.local_hashes
 FROM (
-    (SELECT measured.id, measured.perceptual_hash
+    SELECT either.id, max(either.perceptual_hash) AS perceptual_hash
     FROM (
-        SELECT found.id, found.perceptual_hash, (
-            SELECT min(bit_count((found.perceptual_hash # hash)::bit(64)))
-            FROM unnest(%(perceptual)s::bigint[]) AS hash
-        ) AS bits
-        FROM unnest(%(symmetric)s::smallint[]) AS wanted (value)
-        CROSS JOIN LATERAL (
-            SELECT a.id, a.perceptual_hash
-            FROM {rows} AND a.symmetric_hash = wanted.value AND a.perceptual_hash IS NOT NULL
-            LIMIT %(rows_of_value)s
-        ) AS found
-    ) AS measured
-    WHERE bits <= %(similar_bits)s
-    ORDER BY bits, measured.id
-    LIMIT %(rows)s)
-    UNION ALL
-    SELECT id, NULL FROM unnest(%(nearest)s::text[]) AS nearest (id)
+        (SELECT measured.id, measured.perceptual_hash
+        FROM (
+            SELECT found.id, found.perceptual_hash, least(
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[1])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[2])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[3])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[4])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[5])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[6])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[7])::bit(64)),
+                bit_count((found.perceptual_hash # (%(perceptual)s::bigint[])[8])::bit(64))
+            ) AS bits
+            FROM unnest(%(symmetric)s::smallint[]) AS wanted (value)
+            CROSS JOIN LATERAL (
+                SELECT a.id, a.perceptual_hash
+                FROM {rows} AND a.symmetric_hash = wanted.value AND a.perceptual_hash IS NOT NULL
+                LIMIT %(rows_of_value)s
+            ) AS found
+        ) AS measured
+        WHERE bits <= %(similar_bits)s
+        ORDER BY bits, measured.id
+        LIMIT %(rows)s)
+        UNION ALL
+        SELECT id, NULL FROM unnest(%(nearest)s::text[]) AS nearest (id)
+    ) AS either
+    GROUP BY either.id
 ) AS candidate
 LEFT JOIN sightline.thumbnail AS t ON t.asset_id = candidate.id
 

@@ -1,4 +1,4 @@
--- Pairs of pictures that show the same; hashes are those of `storage/picture_hashes.py`. {rows} are
+-- Pairs of pictures that show the same; hashes are those of `storage/picture_hashes/`. {rows} are
 -- the tables of `storage/sql/retrieval.sql` with the condition of the scope.
 
 -- name: same_hash

@@ -27,6 +27,8 @@ from sightline.storage.picture_hashes import (
 )
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.records.picture_pairs import (
+    MIN_SPOTS,
+    NEAR_IDENTICAL,
     SAME_BITS,
     SIMILAR_BITS,
     confirms,
@@ -74,6 +76,9 @@ class CopyRetriever:
         result = await self.nearest.retrieve()
         hits: dict[Key, Hit] = {hit.key: hit for hit in result.hits}
         nearest = {str(hit.key): hit.score for hit in result.hits}
+        has_spots = len(unpack_spots(self.picture.local)) >= MIN_SPOTS
+        if not has_spots and max(nearest.values(), default=0.0) < NEAR_IDENTICAL:
+            return result  # only the vectors could confirm a copy
         async with self.database.connection(autocommit=True) as connection:
             candidates = await _candidates(connection, self.scope, self.picture, nearest)
             copies = _find_copies(self.picture, candidates, nearest)
