@@ -108,7 +108,7 @@ class Runtime:
         start later. Without ``preloads``, a resource opens at the first call that needs it.
         """
         self._delay_seconds = _HANDSHAKE_SECONDS if preloads else None
-        self._settings = settings
+        self._settings, self._metrics = settings, metrics
         self._stack = AsyncExitStack()
         self.database = LazyResource(
             "the database",
@@ -157,7 +157,7 @@ class Runtime:
         self._decoder = create_image_decoder(settings)
         # Once: who may replace a root by a link later must not move it.
         self._allowed_roots = tuple(root.resolve() for root in settings.allowed_roots)
-        self._ingest_capacity = IngestCapacity(ingest_options(settings))
+        self._ingest_capacity = IngestCapacity(ingest_options(settings), observer=metrics.ingest)
         self._signing_key = load_signing_key(settings)
         self._search_caches = SearchCaches()
         self._search_slots = FairSemaphore(
@@ -314,8 +314,8 @@ class Runtime:
     async def _open_retrieval_log(self) -> RetrievalLog:
         database = await self.database.get()
         if self._retrieval_log is None:
-            days = self._settings.log.retention_days
-            self._retrieval_log = RetrievalLog(database, LogLimits(retention_days=days))
+            limits = LogLimits(retention_days=self._settings.log.retention_days)
+            self._retrieval_log = RetrievalLog(database, limits, observer=self._metrics.search)
             self._retrieval_log.start()
             self._stack.push_async_callback(self._retrieval_log.close)
         return self._retrieval_log

@@ -12,9 +12,10 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from sightline.storage.errors import MediaError, StorageError, shown
 from sightline.storage.files import SpecialFileError, open_real
@@ -23,6 +24,7 @@ _BLOB = "object:"
 _FILE = "file:"
 _HEX = re.compile(r"[0-9a-f]{64}")
 MAX_BLOB_BYTES = 2 * 1024**3
+_BLOCK_BYTES = 1 << 20
 # A temporary file older than this was left by a killed process.
 _PARTIAL_FILE_SECONDS = 3600
 
@@ -41,24 +43,24 @@ class BlobStore:
         """
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        if path.exists():
-            return _BLOB + digest
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with NamedTemporaryFile(suffix=".tmp", dir=path.parent, delete=False) as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    Path(file.name).replace(path)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
-        except OSError as error:
-            raise StorageError(
-                f"{len(content):,} bytes could not be stored in the data folder: {error.strerror}"
-            ) from error
+        if not path.exists():
+            with _new_file(path, len(content)) as file:
+                file.write(content)
         return _BLOB + digest
+
+    def put_stream(self, content: IO[bytes], sha256: str, size: int) -> str:
+        """Store a file of any size by its hash; return its location.
+
+        Raises ValueError, and stores nothing, if the bytes have another hash.
+        """
+        digest = hashlib.sha256()
+        with _new_file(self._path(sha256), size) as file:
+            while block := content.read(_BLOCK_BYTES):
+                digest.update(block)
+                file.write(block)
+            if digest.hexdigest() != sha256:
+                raise ValueError(f"the bytes of {sha256} are damaged")
+        return _BLOB + sha256
 
     def exists(self, location: str) -> bool:
         """Return whether a blob or user file exists."""
@@ -82,6 +84,20 @@ class BlobStore:
                 "changed", f"{name} has changed since ingest. Restore it, or ingest it again."
             )
         return content
+
+    @contextmanager
+    def open_user_file(self, location: str) -> Iterator[tuple[IO[bytes], int]]:
+        """Open a user's file in the block; yield it and its size.
+
+        Raises OSError if it is missing, or no regular file.
+        """
+        descriptor = open_real(self._resolve(location))
+        with os.fdopen(descriptor, "rb") as file:
+            yield file, os.fstat(descriptor).st_size
+
+    def stored_bytes(self, location: str) -> int:
+        """Return the size of a blob. Raises OSError."""
+        return self._resolve(location).stat().st_size
 
     def discard(self, locations: Iterable[str]) -> int:
         """Delete stored blobs and return how many existed. User files are never deleted."""
@@ -127,6 +143,26 @@ class BlobStore:
         raise StorageError(
             f"{shown(location)} is not a location. Use 'file:/absolute/path' or 'object:<sha256>'."
         )
+
+
+@contextmanager
+def _new_file(path: Path, size: int) -> Iterator[IO[bytes]]:
+    """Write a file in the block under a temporary name; then give it its name."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with NamedTemporaryFile(suffix=".tmp", dir=path.parent, delete=False) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StorageError(
+            f"{size:,} bytes could not be stored in the data folder: {error.strerror}"
+        ) from error
 
 
 def _open_object(path: Path) -> int:

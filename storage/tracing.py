@@ -57,6 +57,21 @@ def span(
             raise
 
 
+def annotate_span(key: str, value: Attribute) -> None:
+    """Add an attribute to the current span, if that is recorded."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is not None and (current := trace.get_current_span()).is_recording():
+        current.set_attribute(key, value)
+
+
+def current_trace_id() -> str | None:
+    """Return the id of the current trace, or None if it is not recorded."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or not (current := trace.get_current_span()).is_recording():
+        return None
+    return f"{current.get_span_context().trace_id:032x}"
+
+
 def inject_trace_context(headers: MutableMapping[str, str]) -> None:
     """Add ``traceparent`` of the current span to headers.
 

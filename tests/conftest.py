@@ -1,4 +1,9 @@
-"""Fixtures: one Postgres per session and a fresh database per test."""
+"""Fixtures: one Postgres per session and a fresh database per test.
+
+With ``SIGHTLINE_TEST_ROLE=createrole`` a role that may create roles, but is no superuser, owns the
+databases, as on a managed service. Tests that need a superuser fail then; those of storage and of
+tenants need none.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sightline.server.database import schema_migration
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 
 _TEMPLATE = "template_sightline"
+_OWNED_TEMPLATE = "template_with_pgvector"
 #: Hits with equal scores have the order of their ids, which depends on the key.
 _ID_KEY = hashlib.sha256(b"2").digest()
 #: Containers often have 64 MB.
@@ -52,10 +58,33 @@ def postgres_dsn(postgres_server: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def _template(postgres_dsn: str) -> str:
+def owner_dsn(postgres_dsn: str) -> str:
+    """Return the DSN of the owner of all databases of tests, with any database."""
+    role = os.environ.get("SIGHTLINE_TEST_ROLE")
+    if role is None:
+        return postgres_dsn
+    assert role == "createrole", f"SIGHTLINE_TEST_ROLE is {role!r}; the only value is createrole"
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-    template = make_conninfo(postgres_dsn, dbname=_TEMPLATE)
+        connection.execute("CREATE ROLE test_owner LOGIN CREATEROLE CREATEDB")
+    owner = make_conninfo(postgres_dsn, user="test_owner")
+    # Not from template1, in which the embedded Postgres has restricted the rights of all roles.
+    _create_database(postgres_dsn, _OWNED_TEMPLATE, "template0", owner)
+    with psycopg.connect(make_conninfo(postgres_dsn, dbname=_OWNED_TEMPLATE)) as connection:
+        connection.execute("CREATE SCHEMA sightline_vector")
+        connection.execute("GRANT USAGE ON SCHEMA sightline_vector TO PUBLIC")
+        connection.execute("CREATE EXTENSION vector WITH SCHEMA sightline_vector")
+    return owner
+
+
+@pytest.fixture(scope="session")
+def _empty_template(postgres_dsn: str, owner_dsn: str) -> str:
+    return "template1" if owner_dsn == postgres_dsn else _OWNED_TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_dsn: str, owner_dsn: str, _empty_template: str) -> str:
+    _create_database(postgres_dsn, _TEMPLATE, _empty_template, owner_dsn)
+    template = make_conninfo(owner_dsn, dbname=_TEMPLATE)
     schema_migration.upgrade(template)
     with psycopg.connect(template, autocommit=True) as connection:
         connection.execute("UPDATE sightline.id_key SET key = %s", [_ID_KEY])
@@ -63,15 +92,15 @@ def _template(postgres_dsn: str) -> str:
 
 
 @pytest.fixture
-def empty_dsn(postgres_dsn: str) -> Iterator[str]:
+def empty_dsn(postgres_dsn: str, owner_dsn: str, _empty_template: str) -> Iterator[str]:
     """Return the DSN of an empty database; drop it after the test."""
-    yield from _database(postgres_dsn, "template1")
+    yield from _database(postgres_dsn, _empty_template, owner_dsn)
 
 
 @pytest.fixture
-def database_dsn(postgres_dsn: str, _template: str) -> Iterator[str]:
+def database_dsn(postgres_dsn: str, owner_dsn: str, _template: str) -> Iterator[str]:
     """Return the DSN of a migrated database without rows; drop it after the test."""
-    yield from _database(postgres_dsn, _template)
+    yield from _database(postgres_dsn, _template, owner_dsn)
 
 
 @pytest.fixture
@@ -82,14 +111,17 @@ async def database(database_dsn: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-def _database(postgres_dsn: str, template: str) -> Iterator[str]:
+def _database(postgres_dsn: str, template: str, owner_dsn: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-    yield make_conninfo(postgres_dsn, dbname=name)
+    _create_database(postgres_dsn, name, template, owner_dsn)
+    yield make_conninfo(owner_dsn, dbname=name)
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+
+
+def _create_database(postgres_dsn: str, name: str, template: str, owner_dsn: str) -> None:
+    owner = conninfo_to_dict(owner_dsn)["user"]
+    names = map(sql.Identifier, (name, str(owner), template))
+    statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY FILE_COPY")
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(statement.format(*names))

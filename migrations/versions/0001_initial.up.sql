@@ -395,7 +395,8 @@ CREATE TABLE sightline.retrieval_log (
     timings_ms jsonb NOT NULL DEFAULT '{}',
     total_ms real NOT NULL,
     result_count integer NOT NULL,
-    results jsonb NOT NULL DEFAULT '[]'
+    results jsonb NOT NULL DEFAULT '[]',
+    request_id text
 );
 CREATE INDEX retrieval_log_created_at_idx ON sightline.retrieval_log (created_at);
 CREATE INDEX retrieval_log_principal_idx ON sightline.retrieval_log (principal, created_at);
@@ -520,7 +521,7 @@ BEGIN
             ('annotation', '{label, x0, y0, x1, y1, score, origin, model, author, note,
                 created_at}'),
             ('retrieval_log', '{created_at, principal, tool, collection, query, arguments,
-                timings_ms, total_ms, result_count, results}'),
+                timings_ms, total_ms, result_count, results, request_id}'),
             ('cluster', '{k, number, asset_count, mean_distance, analyzed_at}'),
             ('cluster_member', '{embedding_space_id, k, number, distance}'),
             ('near_duplicate', '{distance}')
@@ -795,12 +796,14 @@ COMMENT ON COLUMN analytics.embedding_spaces.vector_count IS 'Number of vectors,
 CREATE VIEW analytics.searches AS
 SELECT
     id AS search_id, created_at, principal, tool, collection, query, arguments, timings_ms,
-    total_ms, result_count, results
+    total_ms, result_count, results, request_id
 FROM sightline.retrieval_log;
 COMMENT ON VIEW analytics.searches IS 'Searches with results and stage times.';
 COMMENT ON COLUMN analytics.searches.principal IS 'Token name; null without authentication.';
 COMMENT ON COLUMN analytics.searches.timings_ms IS 'Milliseconds by stage.';
 COMMENT ON COLUMN analytics.searches.results IS 'Ids with their scores, best first.';
+COMMENT ON COLUMN analytics.searches.request_id IS
+    'Id of the request, also in the log and the audit log.';
 
 CREATE VIEW analytics.cluster_members AS
 SELECT
@@ -1338,6 +1341,8 @@ DECLARE
     object record;
     table_owner name :=
         (SELECT relowner::regrole FROM pg_class WHERE oid = 'sightline.asset'::regclass);
+    -- Since Postgres 16, who creates a role may only administer it, until it grants more to itself.
+    has_options boolean := current_setting('server_version_num')::integer >= 160000;
 BEGIN
     -- Concurrent identical grants would fail.
     PERFORM FROM sightline.lock WHERE name = 'roles' FOR UPDATE;
@@ -1353,8 +1358,12 @@ BEGIN
         END IF;
     END LOOP;
     FOREACH role IN ARRAY ARRAY['sightline_analytics_owner', 'sightline_principal'] LOOP
-        IF NOT pg_has_role(table_owner, role, 'MEMBER') THEN  -- a superuser is always a member
-            EXECUTE format('GRANT %I TO %I', role, table_owner);
+        -- A superuser is always a member.
+        IF NOT pg_has_role(table_owner, role, CASE WHEN has_options THEN 'SET' ELSE 'MEMBER' END)
+            OR has_options AND NOT pg_has_role(table_owner, role, 'USAGE')
+        THEN
+            EXECUTE format('GRANT %I TO %I', role, table_owner)
+                || CASE WHEN has_options THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END;
         END IF;
     END LOOP;
 
@@ -1367,7 +1376,8 @@ BEGIN
         UPDATE (label, x0, y0, x1, y1, score, origin, model, author, note)
     ON sightline.annotation TO sightline_principal;
     GRANT INSERT (
-        principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results
+        principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results,
+        request_id
     ) ON sightline.retrieval_log TO sightline_principal;
     GRANT EXECUTE ON FUNCTION sightline.new_id, sightline.permuted_number TO sightline_principal;
     -- Only tables with a policy may be read.

@@ -10,7 +10,7 @@ from mcp.types import ToolAnnotations
 
 from sightline.storage.errors import ConfigurationError, choices, shown
 
-Scope = Literal["read", "write", "analytics"]
+Scope = Literal["read", "write", "analytics", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _ANALYTICS_TOOLS = frozenset({"query_sql"})

@@ -16,10 +16,11 @@ from sightline.server.config.package_version import package_version
 from sightline.server.database import schema_migration
 from sightline.server.database.provider import database_dsn
 from sightline.storage.blobs import BlobStore
+from sightline.storage.db import row_security
 from sightline.storage.db.connect import connect
 from sightline.storage.db.schema_safety import extension_schema_sync
 from sightline.storage.errors import ConfigurationError, SchemaError, StorageError
-from sightline.storage.maintenance import backup_archive
+from sightline.storage.maintenance import backup_archive, dump_restore, original_files
 from sightline.storage.postgres import dumps
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,10 @@ END $$
 """
 
 
-def write(settings: Settings, file: Path, *, overwrite: bool = False) -> backup_archive.Manifest:
-    """Write all data to a file atomically.
+def write(
+    settings: Settings, file: Path, *, overwrite: bool = False, with_originals: bool = False
+) -> backup_archive.Manifest:
+    """Write all data to a file atomically, ``with_originals`` also the files of users.
 
     Raises ConfigurationError if the file exists or its folder does not, SchemaError, StorageError.
     """
@@ -74,7 +77,12 @@ def write(settings: Settings, file: Path, *, overwrite: bool = False) -> backup_
             raise SchemaError("The database contains no Sightline schema.")
         objects = BlobStore(settings.data_dir)
         return backup_archive.write(
-            dsn, objects, file, version=package_version(), revision=revision
+            dsn,
+            objects,
+            file,
+            version=package_version(),
+            revision=revision,
+            with_originals=with_originals,
         )
 
 
@@ -93,14 +101,17 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
                 "give --replace to drop them."
             )
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        backup_archive.require_space(settings.data_dir, file.stat().st_size)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.data_dir) as temporary:
-            dump = backup_archive.extract(manifest, archive, objects, Path(temporary))
+            extracted = backup_archive.extract(manifest, archive, objects, Path(temporary))
             if schema_migration.current(dsn) is None:
                 # Creates the extension and the roles that the dump refers to.
                 schema_migration.upgrade(dsn, manifest.revision)
+            _require_roles(dsn)
             with _extension_in(dsn, manifest.extension_schema), _keep_until_success(dsn):
-                dumps.restore(dsn, dump)
+                dump_restore.restore(dsn, extracted.dump)
                 with connect(dsn) as connection:
+                    original_files.use_stored(connection, extracted.originals)
                     # Sets the owner of the views, on which their row-level security depends.
                     connection.execute(_ARRANGE_ROLES)
                 schema_migration.upgrade(dsn)
@@ -189,6 +200,14 @@ def _require_compatible(manifest: backup_archive.Manifest, file: Path, dsn: str)
             f"{file} was written by Postgres {manifest.postgres}, but this is Postgres {major}. "
             f"Restore it into Postgres {manifest.postgres} or newer."
         )
+
+
+def _require_roles(dsn: str) -> None:
+    """Raise SchemaError if the roles are missing to which the dump grants rights."""
+    with connect(dsn) as connection:
+        problem = row_security.missing_roles_sync(connection)
+    if problem is not None:
+        raise SchemaError(f"The backup was not restored. {problem}. Then restore it again.")
 
 
 def _has_collections(dsn: str) -> bool:

@@ -3,8 +3,9 @@
 Without authentication it accepts a loopback address only. It always checks the Host and Origin
 headers, so that a web page cannot reach the server through DNS rebinding.
 
-Shutdown is graceful. Open connections have three causes: a running call, a response that is being
-sent, and a stream on which a client waits for notifications. Shutdown waits for the first two only.
+Shutdown is graceful. New calls are refused, so that those that have begun come to an end. Open
+connections have three causes: a running call, a response that is being sent, and a stream on which
+a client waits for notifications. Shutdown waits for the first two only.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import asyncio
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +25,6 @@ from mcp.server.auth.routes import build_resource_metadata_url
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth.http_auth import HttpAuth, create_http_auth
@@ -33,9 +34,10 @@ from sightline.server.config.hosts import MCP_PATH, in_url
 from sightline.server.http import descriptors
 from sightline.server.http.connections import Connections, LimitedProtocol
 from sightline.server.http.event_store import InMemoryEventStore
-from sightline.server.http.health_routes import add_health_routes
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
 from sightline.server.http.message_limits import MessageLimits
+from sightline.server.http.monitoring.health_routes import add_health_routes
+from sightline.server.http.monitoring.request_tracking import RequestTracking
 from sightline.server.http.pictures.asset_routes import BearerChallenge, add_asset_routes
 from sightline.server.http.pictures.image_links import ImageLinks
 from sightline.server.http.request_guard import guard_requests, transport_security
@@ -68,8 +70,6 @@ _BURST_BODIES = 4
 #: Longer than clients keep idle connections (5 to 60 s), so that the client closes them. If the
 #: server closed one while a request is sent, the MCP client would fail.
 _KEEP_ALIVE_SECONDS = 75
-#: Wait for responses of finished calls. It is short, because a notification stream can be a POST.
-_RESPONSE_SECONDS = 1.0
 #: Wait for the remaining connections after calls and streams have ended.
 _CLOSE_SECONDS = 5
 
@@ -170,17 +170,6 @@ def _principal_limits(
     return [*middleware, message_limits, image_links, session_limits]
 
 
-def _track_posts(app: ASGIApp, posts: InFlight) -> ASGIApp:
-    """Count the running POST requests, which carry all calls."""
-
-    async def track(scope: Scope, receive: Receive, send: Send) -> None:
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        with posts.track() if is_post else nullcontext():
-            await app(scope, receive, send)
-
-    return track
-
-
 class _UvicornServer(uvicorn.Server):
     """uvicorn that closes slow connections.
 
@@ -212,10 +201,12 @@ class RunningServer:
     connections: Connections
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Wait for running calls and their responses; then close streams and stop."""
+        """Refuse new calls, wait for those that have begun; then close streams and stop."""
         self.app.stopping = True
-        await self.app.running_calls.wait_idle(timeout_seconds)
-        await self.posts.wait_idle(_RESPONSE_SECONDS)
+        deadline = time.monotonic() + timeout_seconds
+        await self.posts.wait_idle(timeout_seconds)
+        # A call of a session can go on when its connection has broken.
+        await self.app.running_calls.wait_idle(deadline - time.monotonic())
         self.server.should_exit = True
         # This flag of sse-starlette is global to the process and is never reset by the library.
         AppStatus.should_exit = True
@@ -254,7 +245,9 @@ async def start_http_server(
         posts = InFlight()
         connections = _create_connections(settings, limits)
         config = uvicorn.Config(
-            _track_posts(starlette, posts),
+            RequestTracking(
+                starlette, posts=posts, metrics=app.metrics, is_stopping=lambda: app.stopping
+            ),
             # uvicorn takes a class, but only calls it.
             http=partial(LimitedProtocol, connections=connections),  # type: ignore[arg-type]
             ws="none",

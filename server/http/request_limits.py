@@ -44,7 +44,7 @@ class RequestBudgets:
         try:
             with ExitStack() as held:
                 _hold(held, self._requests, principal, 1, "too many open requests")
-                if _is_stream(scope):
+                if is_stream(scope):
                     _hold(held, self._streams, principal, 1, "too many open event streams")
                 body = self._counted(receive, principal, held)
                 await self._app(scope, body, send)
@@ -69,8 +69,8 @@ def _hold(held: ExitStack, budget: FairBudget, principal: str, amount: int, refu
     held.callback(budget.release, principal, amount)
 
 
-def _is_stream(scope: Scope) -> bool:
-    """Return whether the response is an event stream without an end."""
+def is_stream(scope: Scope) -> bool:
+    """Return whether the response to a request is an event stream without an end."""
     if scope["path"] != MCP_PATH:
         return False
     # The SDK rejects a request whose header does not match its body.

@@ -22,6 +22,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from sightline.server.config import variable
+from sightline.server.observability.logs import request_fields
 from sightline.server.observability.metrics import Outcome
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.files import private_opener
@@ -95,6 +96,7 @@ class Audit:
         entry = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "principal": principal and principal[:_MAX_PRINCIPAL_CHARS],
+            **request_fields(),
             "call": call,
             "collection": collection[:_MAX_CHARS] if isinstance(collection, str) else None,
             "assets": _assets(arguments),

@@ -1,15 +1,14 @@
 """`MCPServer` with strict arguments, scopes, rate limits, audit and clear errors.
 
 The SDK ignores unknown arguments; this server rejects them and names the valid ones. Errors of
-Sightline reach the caller unchanged. For any other error the caller gets an incident number that
-leads to the traceback in the log.
+Sightline reach the caller unchanged. For any other error the caller gets the id of the request,
+which leads to the traceback in the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -38,6 +37,7 @@ from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
 from sightline.server.mcp_server.in_flight import InFlight
 from sightline.server.mcp_server.published_schema import publish_schema
 from sightline.server.mcp_server.rate_limit import RateLimiter
+from sightline.server.mcp_server.request_ids import identify_request
 from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
 from sightline.storage.errors import (
@@ -48,6 +48,7 @@ from sightline.storage.errors import (
     describe,
 )
 from sightline.storage.isolation.caller import as_caller, as_principal, message_for_caller
+from sightline.storage.isolation.request_identity import ensure_request
 from sightline.tools.registry import TOOL_NAMES
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import to_resource_error
@@ -75,9 +76,9 @@ class SightlineServer(MCPServer[Dependencies]):
         **kwargs: Any,
     ) -> None:
         self._tools: dict[str, Tool] = {}
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, middleware=[identify_request], **kwargs)
         self._call_timeout_seconds = call_timeout_seconds
-        self._metrics = metrics
+        self.metrics = metrics
         self._audit = audit
         self._rate_limiter = rate_limiter
         self.running_calls = InFlight()
@@ -269,11 +270,11 @@ class SightlineServer(MCPServer[Dependencies]):
 
         started = time.perf_counter()
         try:
-            with self._metrics.running.track_inprogress():
+            with self.metrics.running.track_inprogress():
                 yield set_outcome
         finally:
             seconds = time.perf_counter() - started
-            self._metrics.call(call, outcome, seconds)
+            self.metrics.call(call, outcome, seconds)
             self._audit.record(
                 call,
                 arguments,
@@ -357,11 +358,11 @@ def _outcome_of(error: BaseException) -> Outcome:
 
 def log_incident(tool: str, error: BaseException) -> str:
     """Log an unexpected error and return a message without its private details."""
-    number = secrets.token_hex(4)
-    logger.error("incident %s in %s", number, tool, exc_info=error)
+    with ensure_request() as request:
+        logger.error("request %s: internal error in %s", request.id, tool, exc_info=error)
     return (
-        f"{tool} failed because of an internal error (incident {number}). Repeating the same call "
-        "will probably fail again. The server log contains the details."
+        f"{tool} failed because of an internal error (request {request.id}). Repeating the same "
+        "call will probably fail again. The server log contains the details."
     )
 
 

@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sightline.server.config import Settings, redact_dsn, unknown_variables
+from sightline.storage.isolation.caller import current_caller
+from sightline.storage.isolation.request_identity import current_request
+from sightline.storage.tracing import current_trace_id
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +89,24 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _redacted(record.getMessage()),
+            "principal": _cut(caller) if (caller := current_caller()) else None,
+            **request_fields(),
         }
+        entry = {name: value for name, value in entry.items() if value is not None}
         if record.exc_info:
             entry["traceback"] = _redacted_lines(self.formatException(record.exc_info))
         text = json.dumps(entry, ensure_ascii=False)
         return _escape_unprintable(text, lambda char: json.dumps(char)[1:-1])
+
+
+def request_fields() -> dict[str, str | None]:
+    """Return the ids that connect a line with others of the same request."""
+    request = current_request()
+    return {
+        "request": request and request.id,
+        "session": request and request.session,
+        "trace": current_trace_id(),
+    }
 
 
 def _redacted(text: str) -> str:

@@ -137,6 +137,8 @@ async def revoke_analyst(dsn: str, name: str) -> None:
             analysts = await fetch_values(connection, _SQL["analysts"])
             raise UnknownNameError("analyst", name, analysts)
         with _explain_missing_rights(f"drop {name!r}"):
+            join = sql.SQL(_SQL["join_role"]).format(name=sql.Identifier(name), literal=name)
+            await connection.execute(join)
             await connection.execute(_SQL["end_sessions"], {"name": name})
             await connection.execute(sql.SQL(_SQL["drop_role"]).format(name=sql.Identifier(name)))
             await row_security.remove_binding(connection, name, kind="db_role")

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+import psycopg
 from psycopg import errors, sql
+from psycopg.rows import TupleRow
 
 from sightline.storage.db.queries import (
     Connection,
@@ -28,6 +30,7 @@ BindingKind = Literal["principal", "db_role"]
 DEFAULT_PRINCIPAL = "*"
 
 _SQL = load_sql("row_security")
+_REMEDY = "A database administrator must run in this database: SELECT sightline.ensure_roles()"
 _COLUMNS: dict[BindingKind, str] = {"principal": "name", "db_role": "db_role"}
 
 
@@ -41,8 +44,27 @@ async def set_principal(connection: Connection, principal: str) -> None:
     except (errors.InvalidParameterValue, errors.InsufficientPrivilege) as error:
         raise SchemaError(
             "Bound principals need the role sightline_principal, which is missing or not granted "
-            "to the server. A database administrator must run: SELECT sightline.ensure_roles()"
+            f"to the server. {_REMEDY}"
         ) from error
+
+
+async def missing_roles(connection: Connection) -> str | None:
+    """Return why bound principals and analysts cannot use the database, and the remedy.
+
+    None if they can.
+    """
+    return _explain(await fetch_values(connection, _SQL["role_problems"]))
+
+
+def missing_roles_sync(connection: psycopg.Connection[TupleRow]) -> str | None:
+    """Do the same as ``missing_roles`` without an event loop."""
+    return _explain([str(problem) for (problem,) in connection.execute(_SQL["role_problems"])])
+
+
+def _explain(problems: list[str]) -> str | None:
+    if not problems:
+        return None
+    return f"Bound principals and analysts are refused: {'; '.join(problems)}. {_REMEDY}"
 
 
 async def bind(
@@ -54,8 +76,11 @@ async def bind(
 ) -> None:
     """Bind a principal or database role to exactly these collections.
 
-    With no collections it sees nothing. Raises UnknownNameError for an unknown collection.
+    With no collections it sees nothing. Raises UnknownNameError for an unknown collection, and
+    SchemaError for a principal if the database roles are missing.
     """
+    if kind == "principal" and (problem := await missing_roles(connection)) is not None:
+        raise SchemaError(problem)
     wanted = {normalize_name(each) for each in collections}
     params = {"name": name, "collections": sorted(wanted)}
     if unknown := await fetch_values(connection, _SQL["unknown_collections"], params):

@@ -15,6 +15,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.machine import memory_bytes
 
 if TYPE_CHECKING:
+    from sightline.storage.ingest.progress import IngestSummary
     from sightline.storage.ingest.stage_types import DiscoveredFile
 
 MAX_INGESTS_PER_PRINCIPAL = 2
@@ -36,7 +37,14 @@ class IngestCapacity:
     `MAX_OPEN_FOLDERS` processes that walk folders, one per ingest. Close it at the end.
     """
 
-    def __init__(self, options: IngestOptions) -> None:
+    def __init__(
+        self,
+        options: IngestOptions,
+        *,
+        observer: Callable[[IngestSummary], None] = lambda _: None,
+    ) -> None:
+        """``observer`` is called with the summary of each ingest that came to an end."""
+        self._observer = observer
         self.workers = WorkerSlots(options.worker_slots)
         self.archives = WorkerSlots(MAX_OPEN_ARCHIVES, max_per_principal=1)
         self.folders = WorkerSlots(MAX_OPEN_FOLDERS, max_per_principal=MAX_INGESTS_PER_PRINCIPAL)
@@ -77,6 +85,11 @@ class IngestCapacity:
             release = asyncio.create_task(_release(holding, threads))
             self._releases.add(release)
             release.add_done_callback(self._releases.discard)
+
+    def finished(self, summary: IngestSummary) -> IngestSummary:
+        """Report the summary of an ingest to the observer; return it."""
+        self._observer(summary)
+        return summary
 
     async def close(self) -> None:
         """End the worker processes."""

@@ -135,7 +135,7 @@ async def ingest(
             stats=stats,
             is_wanted=is_wanted,
         )
-        return await run.run(inputs)
+        return capacity.finished(await run.run(inputs))
 
 
 @dataclass(kw_only=True)

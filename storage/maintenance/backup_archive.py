@@ -1,8 +1,8 @@
-"""Backup file: a database dump and all stored blobs.
+"""Backup file: a database dump, all stored blobs and, if asked for, the files of users.
 
-A tar of ``manifest.json``, ``database.dump`` (custom format of pg_dump) and ``objects/<sha256>``.
-Restore checks the SHA-256 of every member. The users' own files, roles and passwords are not
-included.
+A tar of ``manifest.json``, ``database.dump`` (custom format of pg_dump), ``objects/<sha256>`` and
+``originals/<sha256>``. Restore checks the SHA-256 of every member, and stores the originals as
+blobs. Roles and passwords are not included.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ from sightline.storage.db.queries import load_sql
 from sightline.storage.db.schema_safety import EXTENSION_SCHEMA, extension_schema_sync
 from sightline.storage.errors import ConfigurationError, MediaError, StorageError
 from sightline.storage.files import create_private
+from sightline.storage.maintenance import original_files
+from sightline.storage.maintenance.original_files import OriginalFile
 from sightline.storage.postgres import dumps
 from sightline.storage.records.deletion import hold_blobs_sync
 
@@ -36,6 +38,7 @@ _FORMAT = 1
 _SCHEMAS = ("sightline", "analytics")
 
 _CHECKS = load_sql("check")
+_ORIGINAL_MEMBER = re.compile(r"originals/([0-9a-f]{64})")
 _BLOB_MEMBER = re.compile(r"objects/([0-9a-f]{64})")
 _MAX_MANIFEST_BYTES = 1 << 20
 
@@ -44,7 +47,8 @@ _MAX_MANIFEST_BYTES = 1 << 20
 class Manifest:
     """Manifest of a backup: schema ``revision``, major version of ``postgres``.
 
-    The dump names the types of pgvector with their schema, ``extension_schema``.
+    The dump names the types of pgvector with their schema, ``extension_schema``. Users have
+    ``outside`` files in ``outside_folder`` that the backup does not contain.
     """
 
     format: int
@@ -54,24 +58,51 @@ class Manifest:
     extension_schema: str
     dump_sha256: str
     objects: int
+    originals: int
+    outside: int
+    outside_folder: str | None
 
 
-def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class ExtractedBackup:
+    """The dump, and the SHA-256 of the originals that are stored now."""
+
+    dump: Path
+    originals: Sequence[str]
+
+
+def write(
+    dsn: str,
+    blobs: BlobStore,
+    file: Path,
+    *,
+    version: str,
+    revision: str,
+    with_originals: bool = False,
+) -> Manifest:
     """Write a complete backup file.
 
-    Reading and adding can go on; the deletion of blobs waits. Raises StorageError, also for
-    missing blobs (``sightline check`` lists them).
+    ``with_originals`` includes the files of users, except for those that are missing or have
+    changed. Reading and adding can go on; the deletion of blobs waits. Raises StorageError, also
+    for too little space, and for missing blobs (``sightline check`` lists them).
     """
     with (
         tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as folder,
         connect(dsn) as connection,
     ):
         hold_blobs_sync(connection)
+        cursor = connection.cursor(row_factory=scalar_row).execute(_CHECKS["locations"])
+        stored = sorted(location for location in cursor if location.startswith("object:"))
+        listed = original_files.list_originals(connection)
+        included = original_files.unchanged(blobs, listed) if with_originals else {}
+        contents = {each.sha256 for each in included}
+        outside = [each for each in listed if each.sha256 not in contents]
+        blob_bytes = sum(map(blobs.stored_bytes, filter(blobs.exists, stored)))
+        database_bytes = original_files.database_bytes(connection)
+        require_space(Path(folder), database_bytes + blob_bytes + sum(included.values()))
         dump = Path(folder) / "database.dump"
         create_private(dump).close()  # pg_dump keeps the mode of a file that exists
         dumps.dump(dsn, _SCHEMAS, dump)
-        cursor = connection.cursor(row_factory=scalar_row).execute(_CHECKS["locations"])
-        stored = sorted(location for location in cursor if location.startswith("object:"))
         manifest = Manifest(
             format=_FORMAT,
             sightline=version,
@@ -80,6 +111,9 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
             extension_schema=extension_schema_sync(connection) or EXTENSION_SCHEMA,
             dump_sha256=_sha256(dump),
             objects=len(stored),
+            originals=len(included),
+            outside=len({each.location for each in outside}),
+            outside_folder=original_files.common_folder(outside),
         )
         partial = Path(folder) / "backup.tar"
         with create_private(partial) as out, tarfile.open(fileobj=out, mode="w") as archive:
@@ -94,6 +128,8 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
                 except MediaError as error:
                     raise StorageError(f"The backup was not written: {error}") from error
                 _add(archive, f"objects/{name}", io.BytesIO(content))
+            for original, size in included.items():
+                _add_original(archive, blobs, original, size)
             archive.close()
             out.flush()
             os.fsync(out.fileno())
@@ -122,14 +158,27 @@ def open_backup(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, folder: Path) -> Path:
-    """Extract the blobs into the store and the dump into ``folder``; return its path.
+def require_space(folder: Path, needed: int) -> None:
+    """Raise StorageError if the disk of a folder has less free space."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StorageError(
+            f"About {needed:,} bytes are needed, but only {free:,} bytes are free in {folder}. "
+            "Nothing was changed."
+        )
+
+
+def extract(
+    manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, folder: Path
+) -> ExtractedBackup:
+    """Extract blobs and originals into the store, and the dump into ``folder``.
 
     Checks everything. Raises StorageError, and ValueError and tarfile.TarError, which
     ``open_backup`` converts; then at most unreferenced blobs remain.
     """
     dump = folder / "database.dump"
     blob_count = 0
+    originals: list[str] = []
     while (member := archive.next()) is not None:
         match = _BLOB_MEMBER.fullmatch(member.name)
         if match is not None and member.isreg():
@@ -138,6 +187,9 @@ def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, fold
                 raise ValueError(f"{member.name} is damaged")
             blobs.put(content)
             blob_count += 1
+        elif (match := _ORIGINAL_MEMBER.fullmatch(member.name)) is not None and member.isreg():
+            blobs.put_stream(_open_member(archive, member), match[1], member.size)
+            originals.append(match[1])
         elif member.name == "database.dump" and member.isreg():
             with create_private(dump) as out:
                 shutil.copyfileobj(_open_member(archive, member), out)
@@ -145,9 +197,11 @@ def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, fold
             raise ValueError(f"{member.name!r} is unexpected")
     if blob_count != manifest.objects:
         raise ValueError(f"it contains {blob_count} of {manifest.objects} stored files")
+    if len(originals) != manifest.originals:
+        raise ValueError(f"it contains {len(originals)} of {manifest.originals} files of users")
     if not dump.exists() or _sha256(dump) != manifest.dump_sha256:
         raise ValueError("its database dump is missing or damaged")
-    return dump
+    return ExtractedBackup(dump, originals)
 
 
 def _sha256(path: Path) -> str:
@@ -160,6 +214,40 @@ def _add(archive: tarfile.TarFile, name: str, file: BinaryIO) -> None:
     member.size = file.seek(0, os.SEEK_END)
     file.seek(0)
     archive.addfile(member, file)
+
+
+def _add_original(
+    archive: tarfile.TarFile, blobs: BlobStore, original: OriginalFile, size: int
+) -> None:
+    """Add a file of a user. Raises StorageError if it changes meanwhile."""
+    member = tarfile.TarInfo(f"originals/{original.sha256}")
+    member.size = size
+    try:
+        with blobs.open_user_file(original.location) as (file, _):
+            reader = _HashingReader(file)
+            archive.addfile(member, reader)
+    except OSError as error:
+        raise StorageError(f"The backup was not written: {original.location}: {error}") from error
+    if reader.hexdigest() != original.sha256:
+        raise StorageError(
+            f"The backup was not written: {original.location} changed meanwhile. Try again."
+        )
+
+
+class _HashingReader:
+    """Computes the SHA-256 of what is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        content = self._file.read(size)
+        self._digest.update(content)
+        return content
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
 
 
 def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

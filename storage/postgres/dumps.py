@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -34,12 +37,30 @@ def dump(dsn: str, schemas: Sequence[str], file: Path) -> None:
     _run("pg_dump", dsn, "--format=custom", "--no-owner", *options, f"--file={file}")
 
 
-def restore(dsn: str, file: Path) -> None:
-    """Restore a dump in one transaction into a database without its schemas.
+@contextmanager
+def restore_script(dsn: str, file: Path) -> Iterator[IO[bytes]]:
+    """Run pg_restore in the block, and yield the SQL script that it writes for a dump.
 
-    Raises StorageError, ConfigurationError.
+    Raises ConfigurationError, and StorageError after the block if the script is incomplete.
     """
-    _run("pg_restore", dsn, "--no-owner", "--single-transaction", "--exit-on-error", str(file))
+    path = _find_program("pg_restore", server_major_version(dsn))
+    with (
+        tempfile.TemporaryFile() as messages,
+        subprocess.Popen(
+            [path, "--no-owner", "--file=-", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=messages,
+            env=program_environment(),
+        ) as program,
+    ):
+        try:
+            yield cast(IO[bytes], program.stdout)
+            if program.wait() != 0:
+                messages.seek(0)
+                raise StorageError(f"pg_restore failed: {_beginning(messages.read())}")
+        finally:
+            program.kill()
 
 
 def _run(program: str, dsn: str, *arguments: str) -> None:
@@ -58,8 +79,13 @@ def _run(program: str, dsn: str, *arguments: str) -> None:
         check=False,
     )
     if result.returncode != 0:
-        message = result.stderr.decode("utf-8", "replace").strip()[-_MAX_ERROR_CHARS:]
-        raise StorageError(f"{program} failed: {message}")
+        raise StorageError(f"{program} failed: {_beginning(result.stderr)}")
+
+
+def _beginning(messages: bytes) -> str:
+    """Return the beginning, which has the reason; statements follow."""
+    text = messages.decode("utf-8", "replace").strip()
+    return text if len(text) <= _MAX_ERROR_CHARS else f"{text[:_MAX_ERROR_CHARS]}…"
 
 
 def _find_program(name: str, major: int) -> str:

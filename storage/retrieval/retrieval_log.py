@@ -10,7 +10,7 @@ import contextvars
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +23,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import StorageError, describe
 from sightline.storage.isolation.caller import as_principal
+from sightline.storage.isolation.request_identity import current_request
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +72,15 @@ class RetrievalLog:
     """
 
     def __init__(
-        self, database: Database, limits: LogLimits | None = None, *, prune_every: int = 1_000
+        self,
+        database: Database,
+        limits: LogLimits | None = None,
+        *,
+        prune_every: int = 1_000,
+        observer: Callable[[LoggedSearch], None] = lambda _: None,
     ) -> None:
+        """``observer`` is called with each search."""
+        self._observer = observer
         self._database = database
         self._limits = limits or LogLimits()
         self._prune_every = prune_every
@@ -93,7 +101,8 @@ class RetrievalLog:
 
     async def write(self, search: LoggedSearch) -> None:
         """Insert a row; a failure is only logged."""
-        names = search.collections
+        self._observer(search)
+        names, request = search.collections, current_request()
         row = {
             "principal": search.principal and search.principal[:_MAX_NAME_CHARS],
             "tool": search.tool,
@@ -104,6 +113,7 @@ class RetrievalLog:
             "total_ms": search.timings_ms["total"],
             "result_count": len(search.results),
             "results": Jsonb(list(search.results)),
+            "request_id": request and request.id,
         }
         try:
             # Use server rights: principals without collections cannot insert rows.

@@ -36,14 +36,15 @@ RETURNING db_role
 SELECT to_regclass('analytics.assets') IS NOT NULL
 
 -- name: is_analyst
--- No row if the role does not exist.
-SELECT pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER') AND NOT rolsuper
+-- No row if the role does not exist. Not MEMBER: since Postgres 16 the role that created
+-- sightline_analyst is a member without its rights.
+SELECT pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'USAGE') AND NOT rolsuper
 FROM pg_roles WHERE rolname = %(name)s
 
 -- name: analysts
 SELECT rolname::text FROM pg_roles
 WHERE rolcanlogin AND NOT rolsuper AND NOT starts_with(rolname, 'sightline_')
-AND pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER')
+AND pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'USAGE')
 
 -- name: create_role
 CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 3;
@@ -51,6 +52,16 @@ GRANT sightline_analyst TO {name};
 
 -- name: change_password
 ALTER ROLE {name} PASSWORD {password} CONNECTION LIMIT 3;
+
+-- name: join_role
+-- Only a member may end the sessions of a role and drop what it owns. Who created it is none.
+DO $$
+BEGIN
+    IF NOT pg_has_role({literal}, 'USAGE') THEN
+        GRANT {name} TO CURRENT_USER;
+    END IF;
+END
+$$
 
 -- name: end_sessions
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(name)s

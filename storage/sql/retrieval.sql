@@ -420,10 +420,11 @@ WITH setting AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 )
 INSERT INTO sightline.retrieval_log
-    (principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results)
+    (principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results,
+     request_id)
 SELECT
     %(principal)s, %(tool)s, %(collection)s, %(query)s, %(arguments)s, %(timings_ms)s,
-    %(total_ms)s, %(result_count)s, %(results)s
+    %(total_ms)s, %(result_count)s, %(results)s, %(request_id)s
 FROM setting
 
 -- name: largest_log

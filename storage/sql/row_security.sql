@@ -63,3 +63,29 @@ ORDER BY principal.{key}
 SELECT
     set_config('role', 'sightline_principal', true),
     set_config('sightline.principal', %(principal)s, true)
+
+-- name: role_problems
+-- Why bound principals and analysts cannot use the database; no row if they can.
+WITH needed AS (
+    SELECT name, to_regrole(name)::oid AS oid
+    FROM unnest(ARRAY[
+        'sightline_analyst', 'sightline_analytics_owner', 'sightline_principal'
+    ]) AS name
+)
+SELECT 'the role ' || name || ' does not exist' FROM needed WHERE oid IS NULL
+UNION ALL
+SELECT current_user || ' may not act as ' || name FROM needed
+WHERE name = 'sightline_principal' AND NOT CASE
+    -- Since Postgres 16, a member may be denied to act as the role.
+    WHEN current_setting('server_version_num')::integer >= 160000
+        THEN pg_has_role(current_user, oid, 'SET')
+    ELSE pg_has_role(current_user, oid, 'MEMBER')
+END
+UNION ALL
+SELECT 'the views of the schema analytics do not belong to sightline_analytics_owner'
+WHERE EXISTS (
+    SELECT FROM pg_class
+    WHERE relnamespace = to_regnamespace('analytics') AND relkind = 'v'
+    AND relowner IS DISTINCT FROM to_regrole('sightline_analytics_owner')::oid
+)
+ORDER BY 1

@@ -101,7 +101,7 @@ async def call(tools: ToolClient, tool: str, arguments: dict[str, Any]) -> str:
         outcome, text = "protocol", str(error)
     else:
         outcome, text = ("refused", text_of(result)) if result.is_error else ("ok", "")
-    for word in ("Traceback", "incident", "psycopg", 'File "', SECRET):
+    for word in ("Traceback", "internal error", "psycopg", 'File "', SECRET):
         assert word not in text, (tool, word, repr(arguments)[:500], text[:500])
     assert len(text) < 4_000, (tool, repr(arguments)[:200], text[:500])
     return outcome

@@ -148,7 +148,7 @@ class ToolClient:
         assert result.is_error, result.structured_content
         assert result.structured_content is None
         text = text_of(result)
-        assert "incident" not in text
+        assert "internal error" not in text
         assert len(text) < 1_200
         return text
 

@@ -20,7 +20,7 @@ def configure_token(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["read"],
         metavar="SCOPE",
-        help="read, write, analytics (default: read)",
+        help="read, write, analytics, metrics (default: read)",
     )
 
 

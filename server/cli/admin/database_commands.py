@@ -10,6 +10,8 @@ from sightline.server.database import instance_backup, schema_migration
 from sightline.server.database.provider import database_dsn, open_database
 from sightline.server.observability.terminal import write_lines
 from sightline.storage.blobs import BlobStore
+from sightline.storage.db import row_security
+from sightline.storage.db.connect import connect
 from sightline.storage.maintenance import integrity_check
 
 
@@ -20,6 +22,10 @@ def configure_migrate(parser: argparse.ArgumentParser) -> None:
 def run_migrate(arguments: argparse.Namespace) -> None:
     with database_dsn(load_settings()) as dsn:
         schema_migration.upgrade(dsn, arguments.revision)
+        with connect(dsn) as connection:
+            problem = row_security.missing_roles_sync(connection)
+    if problem is not None:
+        write_lines(problem, error=True)
     write_lines(f"The schema is at {schema_migration.head()}.")
 
 
@@ -48,14 +54,36 @@ async def run_check(arguments: argparse.Namespace) -> int:
 def configure_backup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="file to write")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument(
+        "--with-originals",
+        action="store_true",
+        help="include the ingested files, which otherwise stay where they are",
+    )
 
 
 def run_backup(arguments: argparse.Namespace) -> None:
-    manifest = instance_backup.write(load_settings(), arguments.file, overwrite=arguments.force)
-    write_lines(
-        f"{arguments.file}: database with schema {manifest.revision} and {manifest.objects:,} "
-        f"stored files, {arguments.file.stat().st_size:,} bytes. Protect it like the data itself."
+    manifest = instance_backup.write(
+        load_settings(),
+        arguments.file,
+        overwrite=arguments.force,
+        with_originals=arguments.with_originals,
     )
+    write_lines(
+        f"{arguments.file}: database with schema {manifest.revision}, {manifest.objects:,} "
+        f"stored files and {manifest.originals:,} originals, {arguments.file.stat().st_size:,} "
+        "bytes. Protect it like the data itself."
+    )
+    if manifest.outside:
+        write_lines(
+            f"{manifest.outside:,} ingested files are not in this backup. They lie in "
+            f"{manifest.outside_folder}; "
+            + (
+                "they are missing or have changed since the ingest (sightline check)."
+                if arguments.with_originals
+                else "include them with --with-originals, or back up this folder, too."
+            ),
+            error=True,
+        )
 
 
 def configure_restore(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +96,13 @@ def configure_restore(parser: argparse.ArgumentParser) -> None:
 def run_restore(arguments: argparse.Namespace) -> None:
     manifest = instance_backup.restore(load_settings(), arguments.file, replace=arguments.replace)
     write_lines(
-        f"Restored schema {manifest.revision} and {manifest.objects:,} stored files. "
-        "Create the analyst logins again: sightline grant-analyst NAME"
+        f"Restored schema {manifest.revision}, {manifest.objects:,} stored files and "
+        f"{manifest.originals:,} originals, which are in the data folder now. Create the analyst "
+        "logins again: sightline grant-analyst NAME"
     )
+    if manifest.outside:
+        write_lines(
+            f"{manifest.outside:,} ingested files are not in the backup. They are read from "
+            f"{manifest.outside_folder}, where they lay when it was written.",
+            error=True,
+        )

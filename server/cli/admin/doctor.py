@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from sightline.server.observability import traces
 from sightline.server.observability.metrics import Metrics
 from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import Runtime
+from sightline.storage.db import row_security
+from sightline.storage.db.queries import Connection
+from sightline.storage.db.row_security import BindingKind
 from sightline.storage.errors import SightlineError, describe
 from sightline.storage.ingest.decode.worker.documents.libre_office import find_libre_office
 from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat
@@ -158,8 +161,11 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
             database = await runtime.database.get()
             async with database.connection() as connection:
                 overviews = await collections.list_overviews(connection)
+                roles = [each async for each in check_roles(connection)]
             names = ", ".join(f"{each.name} ({each.assets} assets)" for each in overviews)
             yield Diagnosis("ok", subject, f"collections: {names or 'none'}")
+            for diagnosis in roles:
+                yield diagnosis
         except SightlineError as error:
             yield Diagnosis("error", subject, describe(error))
         encoders: dict[Level, EncoderIdentity] = {}
@@ -196,6 +202,16 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
                         f"its {level} vectors are from {space.identity}, but the encoder is "
                         f"{identity}; restore {variable(key)}, or ingest into a new collection",
                     )
+
+
+async def check_roles(connection: Connection) -> AsyncIterator[Diagnosis]:
+    """Report missing roles: an error once a principal or analyst is bound."""
+    problem = await row_security.missing_roles(connection)
+    if problem is not None:
+        bound = [
+            await row_security.bindings(connection, kind=kind) for kind in get_args(BindingKind)
+        ]
+        yield Diagnosis("error" if any(bound) else "note", "roles", problem)
 
 
 async def _vlm(settings: Settings) -> Diagnosis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,61 @@ def test_all_data_is_restored_unchanged_in_another_instance(
     stored = sorted(BlobStore(tmp_path / "other").locations())
     assert stored == sorted(BlobStore(tmp_path / "data").locations())
     assert not list(tmp_path.glob(".*"))
+
+
+def test_originals_in_a_backup_are_read_on_another_machine(
+    source: Settings, database_dsn: str, empty_dsn: str, tmp_path: Path
+) -> None:
+    """Pictures and the book; a picture that is gone is reported, not included."""
+    folder = tmp_path / "folder"
+    pictures = sorted(folder.glob("*.png")) + sorted(folder.glob("*.jpg"))
+    pictures[0].unlink()
+    pictures[1].write_bytes(b"another picture")
+    ingested = len(pictures) + 1
+    file = tmp_path / "a.backup"
+    without = instance_backup.write(source, file)
+    assert (without.originals, without.outside) == (0, ingested)
+    assert without.outside_folder == str(folder)
+    manifest = instance_backup.write(source, file, overwrite=True, with_originals=True)
+    assert (manifest.originals, manifest.outside) == (ingested - 2, 2)
+    pictures[2].unlink()
+
+    target = configured(tmp_path / "other", empty_dsn)
+    assert instance_backup.restore(target, file) == manifest
+    with psycopg.connect(empty_dsn) as connection:
+        query = b"SELECT location, sha256 FROM sightline.asset WHERE kind = 'image'"
+        rows = connection.execute(query).fetchall()
+        sources = connection.execute(b"SELECT location FROM sightline.source").fetchall()
+    blobs = BlobStore(tmp_path / "other")
+    stored = [(where, digest) for where, digest in rows if where.startswith("object:")]
+    assert len(stored) == len(pictures) - 2
+    for where, digest in stored:
+        assert blobs.read(where, digest, name="x")
+    assert sum(where.startswith("file:") for (where,) in sources) == 2
+
+
+def test_a_damaged_original_is_not_restored(source: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.backup"
+    instance_backup.write(source, file, with_originals=True)
+    before = sorted(BlobStore(source.data_dir).locations())
+    rewritten(file, flipped("originals/"))
+    with pytest.raises(ConfigurationError, match="are damaged"):
+        instance_backup.restore(source, file, replace=True)
+    assert sorted(BlobStore(source.data_dir).locations()) == before
+
+
+def test_too_little_space_is_noticed_before_anything_is_written(
+    source: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.backup"
+    instance_backup.write(source, file)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StorageError, match=r"needed, but only 1,000 bytes are free"):
+        instance_backup.write(source, tmp_path / "b.backup")
+    with pytest.raises(StorageError, match=r"needed, but only 1,000 bytes are free"):
+        instance_backup.restore(source, file, replace=True)
+    assert not list(tmp_path.glob("*b.backup*"))
 
 
 def test_new_ids_after_a_restore_go_on_without_a_collision(
@@ -343,7 +399,7 @@ def test_existing_data_is_kept_if_the_dump_cannot_be_loaded(
             connection.execute("CREATE SCHEMA sightline")
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(instance_backup.dumps, "restore", fails)
+    monkeypatch.setattr(instance_backup.dump_restore, "restore", fails)
     with pytest.raises(StorageError, match="the disk is full"):
         instance_backup.restore(source, file, replace=True)
     assert everything(database_dsn) == before
@@ -377,6 +433,10 @@ def test_the_commands_print_a_summary(
     monkeypatch.setenv("SIGHTLINE_DATABASE__URL", database_dsn)
     file = tmp_path / "a.backup"
     assert main(["backup", str(file)]) == 0
+    assert main(["backup", str(file)]) == 2
+    assert "5 ingested files are not in this backup. They lie in" in capsys.readouterr().err
+    assert main(["backup", str(file), "--with-originals", "--force"]) == 0
+    assert "5 originals" in capsys.readouterr().out
     assert main(["backup", str(file)]) == 2
     monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(tmp_path / "other"))
     monkeypatch.setenv("SIGHTLINE_DATABASE__URL", empty_dsn)

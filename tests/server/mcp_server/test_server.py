@@ -193,12 +193,12 @@ async def test_a_tool_error_reaches_the_caller_unchanged(mode: str) -> None:
     assert await call(ServerFixture(), mode, "fail", how="tool") == (True, "asked for it")
 
 
-async def test_an_unexpected_error_is_logged_with_its_incident_number(
+async def test_an_unexpected_error_is_logged_with_the_id_of_its_request(
     mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fixture = ServerFixture()
     failed, text = await call(fixture, mode, "fail", how="otherwise")
-    number = text.split("(incident ")[1][:8]
+    number = text.split("(request ")[1][:16]
     assert failed
     assert "SECRET" not in text
     (record,) = [each for each in caplog.records if number in each.getMessage()]

@@ -13,12 +13,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from sightline.server.app import App
+from sightline.server.auth.scopes import missing_scope
+from sightline.server.observability.library_metrics import LibraryMetrics
 from sightline.server.observability.metrics import Metrics
+from sightline.storage.maintenance.library_counts import LibraryCounts, count_library
 
 #: Label of the metric, and the name in the pool statistics.
 _POOL_STATISTICS = {"size": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
 #: Age up to which a readiness result is repeated, because anybody may ask.
 _READINESS_TTL_SECONDS = 1.0
+#: Longest wait of a scrape for the database, so that metrics are read while it is down.
+_SCRAPE_SECONDS = 2.0
 
 
 class ReadinessProbe:
@@ -54,7 +59,7 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
     """Add the routes to the app.
 
     ``/healthz`` and ``/readyz`` need no token and return states only. With ``require_token``,
-    ``/metrics`` needs a token of a principal that may see every collection.
+    ``/metrics`` needs a token with the scope ``metrics``: it shows numbers of every collection.
     """
     metrics.add_gauge(
         "encoder_queue_items",
@@ -85,6 +90,7 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
         return body
 
     readiness = ReadinessProbe(probe)
+    library = LibraryMetrics(partial(_count_library, app), metrics.registry)
 
     async def readyz(_: Request) -> Response:
         """Return 200 if searches can be answered, else 503."""
@@ -96,15 +102,26 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
             return PlainTextResponse(
                 "authentication required\n", status_code=401, headers={"WWW-Authenticate": "Bearer"}
             )
-        if require_token and await app.restricted_principal(request.user.username) is not None:
-            return PlainTextResponse(
-                "metrics need a token that may see every collection\n", status_code=403
-            )
+        token = request.user.access_token if require_token else None
+        missing = missing_scope("reading metrics", "metrics", token)
+        if missing is not None:
+            return PlainTextResponse(f"{missing.message}\n", status_code=403)
+        try:
+            async with asyncio.timeout(_SCRAPE_SECONDS):
+                metrics.readiness(await readiness.result())
+                await library.refresh()
+        except TimeoutError:
+            metrics.readiness({"ready": False, "database": "unreachable"})
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.custom_route("/healthz", methods=["GET"])(healthz)
     app.custom_route("/readyz", methods=["GET"])(readyz)
     app.custom_route("/metrics", methods=["GET"])(prometheus)
+
+
+async def _count_library(app: App) -> LibraryCounts | None:
+    database = None if app.runtime is None else app.runtime.database.value
+    return None if database is None else await count_library(database)
 
 
 def _queue_size(app: App) -> float:

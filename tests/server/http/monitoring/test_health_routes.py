@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightline.server.http.health_routes import ReadinessProbe
+from sightline.server.http.monitoring.health_routes import ReadinessProbe
 
 
 class Clock:

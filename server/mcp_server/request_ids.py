@@ -1,0 +1,38 @@
+"""MCP middleware: gives each request an id, and tells it to the client with an error."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult
+
+from sightline.storage.isolation.request_identity import ensure_request
+from sightline.storage.tracing import annotate_span
+
+#: Key in ``_meta`` of the result of a call that failed.
+META_KEY: Final = "sightline/request_id"
+#: Key in ``data`` of a JSON-RPC error.
+DATA_KEY: Final = "request_id"
+
+
+async def identify_request(
+    ctx: ServerRequestContext[Any, Any], call_next: CallNext
+) -> HandlerResult:
+    """Run a message as the request of its HTTP request, or else as a new one.
+
+    The span of the message gets the id as an attribute.
+    """
+    with ensure_request() as request:
+        annotate_span("sightline.request.id", request.id)
+        try:
+            result = await call_next(ctx)
+        except MCPError as error:
+            data = error.error.data
+            if data is None or isinstance(data, dict):
+                error.error.data = {**(data or {}), DATA_KEY: request.id}
+            raise
+        if isinstance(result, CallToolResult) and result.is_error:
+            return result.model_copy(update={"meta": {**(result.meta or {}), META_KEY: request.id}})
+        return result
