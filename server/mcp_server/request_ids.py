@@ -33,6 +33,15 @@ async def identify_request(
             if data is None or isinstance(data, dict):
                 error.error.data = {**(data or {}), DATA_KEY: request.id}
             raise
-        if isinstance(result, CallToolResult) and result.is_error:
-            return result.model_copy(update={"meta": {**(result.meta or {}), META_KEY: request.id}})
-        return result
+        return _with_id(result, request.id)
+
+
+def _with_id(result: HandlerResult, request_id: str) -> HandlerResult:
+    """Return a result, with the id if it is that of a call that failed."""
+    match result:
+        case CallToolResult(is_error=True):
+            meta = {**(result.meta or {}), META_KEY: request_id}
+            return result.model_copy(update={"meta": meta})
+        case {"isError": True}:  # as it is sent
+            return {**result, "_meta": {**(result.get("_meta") or {}), META_KEY: request_id}}
+    return result

@@ -53,8 +53,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     export(folder / "album", split="test", count=20, seed=43, families=FAMILIES)
     questions = _rows(folder / "album" / "questions.jsonl")
     rows = {row["file_name"]: row for row in _rows(folder / "album" / "metadata.jsonl")}
-    for truth in ("questions.jsonl", "instances.json"):
-        (folder / "album" / truth).unlink()
     settings = load_settings(
         data_dir=folder / "data",
         database__url=None,

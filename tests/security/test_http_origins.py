@@ -149,7 +149,7 @@ async def test_a_request_without_host_is_refused(base_url: str) -> None:
         assert answer.split(b" ")[1] == status
 
 
-async def test_metrics_are_for_principals_that_see_everything(house: House) -> None:
+async def test_metrics_need_a_token_with_their_scope(house: House) -> None:
     async with httpx2.AsyncClient() as http:
         where = f"{house.base_url}/metrics"
         statuses = {

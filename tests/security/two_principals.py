@@ -186,7 +186,8 @@ async def _serve(
     album(material, BOB, "a periscope beside a torpedo", "fathoms", start=20)
     (material / ALICE / "log.md").write_text("The foghorn was replaced in spring.\n")
     (material / BOB / "log.md").write_text("Umbrapho is offered for six million.\n")
-    issued = {name: static_tokens.issue_token(name, SCOPES) for name in PRINCIPALS}
+    scopes = {name: SCOPES if name == "boss" else SCOPES[:-1] for name in PRINCIPALS}
+    issued = {name: static_tokens.issue_token(name, each) for name, each in scopes.items()}
     tokens_file = folder / "tokens"
     tokens_file.write_text("\n".join(str(kept) for _, kept in issued.values()))
     tokens_file.chmod(0o600)

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from sightline.storage.errors import MediaError
 from sightline.storage.ingest.discover.caption_tables import (
     FILE_KEYS,
     MAX_ROWS,
@@ -91,6 +92,27 @@ def parse_json_table(
     with _without_collector():
         value = parse_json(data)
         return _table_of(name, value, warn, report_alive)
+
+
+def is_question_list(data: bytes) -> bool:
+    """Return whether a JSON Lines file has questions about other files, with their answers.
+
+    `sightline eval` reads such a file. As text it would be found instead of what it asks about.
+    """
+    lines = islice((line for line in data.splitlines() if line.strip()), _SAMPLED)
+    try:
+        rows = [parse_json(line) for line in lines]
+    except (ValueError, MediaError):
+        return False
+    files = [_question_file(row) for row in rows]
+    return None not in files and _describe_files(file for file in files if file is not None)
+
+
+def _question_file(row: object) -> str | None:
+    """Return the file that a row asks about; None if it is no question with an answer."""
+    if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
+        return None
+    return next((row[key] for key in FILE_KEYS if isinstance(row.get(key), str)), None)
 
 
 def _table_of(

@@ -14,7 +14,11 @@ from sightline.storage.ingest.discover.caption_tables import (
     SidecarTable,
     parse_caption_table,
 )
-from sightline.storage.ingest.discover.json_tables import MAX_JSON_BYTES, parse_json_table
+from sightline.storage.ingest.discover.json_tables import (
+    MAX_JSON_BYTES,
+    is_question_list,
+    parse_json_table,
+)
 from sightline.storage.ingest.discover.sidecar_names import sidecars_of
 from sightline.storage.ingest.discover.sidecars import (
     TABLE_NAMES,
@@ -74,13 +78,13 @@ class SidecarLoader:
         self._tables.enter(folder.path, tables)
 
     def is_table(self, path: str) -> bool:
-        """Return whether a JSON file of the current folder describes other files."""
+        """Return whether a JSON file of the current folder is about other files."""
         return path in self._json_tables
 
     def _load_json_tables(self, folder: TreeFolder) -> Iterator[SidecarTable]:
         """Yield the tables among the JSON files that are no sidecars."""
         self._json_tables = set()
-        paths = [path for path in folder.files if suffix_of(path) == ".json"]
+        paths = [path for path in folder.files if suffix_of(path) in (".json", ".jsonl")]
         if not paths:
             return
         sidecars = {each for own in sidecars_of(folder.files).values() for each in own}
@@ -90,6 +94,10 @@ class SidecarLoader:
             try:
                 data = self.tree.read(path, min(MAX_JSON_BYTES, left_bytes)) or b""
                 left_bytes = max(1, left_bytes - len(data))
+                if suffix_of(path) == ".jsonl":
+                    if is_question_list(data):
+                        self._json_tables.add(path)
+                    continue
                 name = self.tree.display_name(path)
                 table = parse_json_table(name, data, self._warn, self.report_alive)
             except (MediaError, ValueError, MemoryError):

@@ -78,7 +78,7 @@ async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path
         assert (await http.get(where)).json() == {
             "resource": url,
             "authorization_servers": [issuer.name],
-            "scopes_supported": ["sl:read", "sl:write", "sl:analytics"],
+            "scopes_supported": ["sl:read", "sl:write", "sl:analytics", "sl:metrics"],
             "bearer_methods_supported": ["header"],
             "resource_name": "Sightline",
         }

@@ -74,7 +74,10 @@ def test_duplicate_names_are_an_error(tmp_path: Path) -> None:
         ("a:read:hunter2", "SHA-256"),
         ("a:read:" + "A" * 64, "SHA-256"),
         ("a b:read:" + "a" * 64, "name"),
-        ("a:admin:" + "a" * 64, "Unknown scope 'admin'. Available: 'analytics', 'read', 'write'"),
+        (
+            "a:admin:" + "a" * 64,
+            "Unknown scope 'admin'. Available: 'analytics', 'metrics', 'read', 'write'",
+        ),
         ("a::" + "a" * 64, "Unknown scope ''"),
     ],
 )

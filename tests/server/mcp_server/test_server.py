@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -205,6 +206,20 @@ async def test_an_unexpected_error_is_logged_with_the_id_of_its_request(
     assert record.levelno == logging.ERROR
     assert "SECRET of the server" in str(record.exc_info)
     assert fixture.calls() == {("fail", "error"): 1}
+
+
+async def test_each_failed_request_has_its_own_id(mode: str) -> None:
+    fixture = ServerFixture()
+    async with Client(fixture.server, mode=mode) as client:
+        refused = [await client.call_tool("search", {"wrong": 1}) for _ in range(2)]
+        answered = await client.call_tool("nothing", {})
+        with pytest.raises(MCPError) as unread:
+            await client.read_resource("sightline://asset/unknown")
+    ids = [(each.meta or {})["sightline/request_id"] for each in refused]
+    ids.append(unread.value.data["request_id"])
+    assert len(set(ids)) == 3
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
+    assert "sightline/request_id" not in (answered.meta or {})
 
 
 async def test_waiting_is_reported_as_rising_progress(mode: str) -> None:

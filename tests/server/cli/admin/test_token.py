@@ -30,5 +30,6 @@ def test_an_unknown_scope_is_rejected_with_the_valid_scopes(
 ) -> None:
     assert main(["token", "alice", "--scopes", "admin"]) == 2
     assert (
-        "Unknown scope 'admin'. Available: 'analytics', 'read', 'write'" in capsys.readouterr().err
+        "Unknown scope 'admin'. Available: 'analytics', 'metrics', 'read', 'write'"
+        in capsys.readouterr().err
     )

@@ -84,8 +84,8 @@ async def open_picture_server(
         sha256 = hashlib.sha256(file.read_bytes()).digest()
         await add_asset(connection, album, ASSET, location=f"file:{file}", sha256=sha256)
     issued = {
-        name: static_tokens.issue_token(name, [scope])
-        for name, scope in (("ann", "read"), ("walt", "write"))
+        name: static_tokens.issue_token(name, scopes)
+        for name, scopes in (("ann", ["read", "metrics"]), ("walt", ["write"]))
     }
     settings = make_settings(
         tmp_path,

@@ -152,6 +152,24 @@ def test_many_annotations_of_one_picture_are_cut() -> None:
     assert len(sidecar.embedded.labels) <= MAX_BOXES
 
 
+async def test_questions_about_pictures_are_not_ingested_as_text(bench: Bench, album: Path) -> None:
+    """As `sightline world` and `sightline eval` write and read them; other rows are a text."""
+    fill(album, 2)
+    question = {"file_name": "0000.jpg", "kind": "reading", "question": "total?", "answer": "30.90"}
+    lines = [json.dumps({**question, "file_name": f"images/000{n}.jpg"}) for n in (0, 1)]
+    (album / "questions.jsonl").write_text("\n".join([*lines, ""]))
+    (album / "support.jsonl").write_text('{"question": "reset?", "answer": "hold the button"}\n')
+    (album / "mixed.jsonl").write_text(lines[0] + '\n{"note": "the ledger is closed"}\n')
+    summary = await bench.ingest("album")
+    assert (summary.added, summary.failed) == (4, 0)
+    texts = " ".join(
+        text for (text,) in await bench.rows("SELECT text FROM sightline.content_passage")
+    )
+    assert "hold the button" in texts
+    assert "the ledger is closed" in texts
+    assert texts.count("30.90") == 1  # of the mixed file
+
+
 async def test_sidecars_of_all_kinds_reach_the_database(bench: Bench, album: Path) -> None:
     fill(album, 2)
     (album / "coco.json").write_text(json.dumps(COCO))
