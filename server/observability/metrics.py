@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import (
@@ -17,6 +16,8 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+
+from sightline.server.config.package_version import package_version
 
 if TYPE_CHECKING:
     from sightline.server.models.vision_language.vlm_client import VlmCallStats
@@ -37,7 +38,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        build = {"version": version("sightline"), "python": platform.python_version()}
+        build = {"version": package_version(), "python": platform.python_version()}
         Info("build", "Version.", namespace="sightline", registry=self.registry).info(build)
         counter = partial(Counter, namespace="sightline", registry=self.registry)
         self._gauge = partial(Gauge, namespace="sightline", registry=self.registry)
