@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sightline.server.database import schema_migration
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
+from tests.support import ordinary_role
 
 _TEMPLATE = "template_sightline"
 _OWNED_TEMPLATE = "template_with_pgvector"
@@ -60,20 +61,11 @@ def postgres_dsn(postgres_server: EmbeddedPostgres) -> str:
 @pytest.fixture(scope="session")
 def owner_dsn(postgres_dsn: str) -> str:
     """Return the DSN of the owner of all databases of tests, with any database."""
-    role = os.environ.get("SIGHTLINE_TEST_ROLE")
-    if role is None:
+    if not ordinary_role.is_requested():
         return postgres_dsn
-    assert role == "createrole", f"SIGHTLINE_TEST_ROLE is {role!r}; the only value is createrole"
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute("CREATE ROLE test_owner LOGIN CREATEROLE CREATEDB")
-    owner = make_conninfo(postgres_dsn, user="test_owner")
-    # Not from template1, in which the embedded Postgres has restricted the rights of all roles.
-    _create_database(postgres_dsn, _OWNED_TEMPLATE, "template0", owner)
-    with psycopg.connect(make_conninfo(postgres_dsn, dbname=_OWNED_TEMPLATE)) as connection:
-        connection.execute("CREATE SCHEMA sightline_vector")
-        connection.execute("GRANT USAGE ON SCHEMA sightline_vector TO PUBLIC")
-        connection.execute("CREATE EXTENSION vector WITH SCHEMA sightline_vector")
-    return owner
+    ordinary_role.create_owner(postgres_dsn)
+    owned = ordinary_role.create_owned_database(postgres_dsn, _OWNED_TEMPLATE)
+    return make_conninfo(owned, dbname="postgres")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""MCP middleware: gives each request an id, and tells it to the client with an error."""
+"""MCP middleware: gives each request an id, which errors tell to the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the contents of the database, which are counted now and then."""
+"""Prometheus metrics of the contents of the database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OTHERS = ""
 
 
 class LibraryMetrics(Collector):
-    """Gauges of the last counts. A scrape never waits for new ones, except for the first."""
+    """Gauges of the last counts; only the first scrape waits for new ones."""
 
     def __init__(
         self,

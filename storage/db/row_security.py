@@ -49,9 +49,9 @@ async def set_principal(connection: Connection, principal: str) -> None:
 
 
 async def missing_roles(connection: Connection) -> str | None:
-    """Return why bound principals and analysts cannot use the database, and the remedy.
+    """Return why bound principals and analysts are refused, or None.
 
-    None if they can.
+    The text has the remedy.
     """
     return _explain(await fetch_values(connection, _SQL["role_problems"]))
 

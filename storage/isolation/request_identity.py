@@ -1,4 +1,4 @@
-"""The id of the current request, which connects log, audit log, search log and trace."""
+"""The id of the current request, which connects all logs and the trace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ID_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class RequestIdentity:
-    """A random id. ``session`` is a digest of the session's id, which itself is a secret."""
+    """A random id, and a digest of the session's id, which itself is a secret."""
 
     id: str = field(default_factory=lambda: secrets.token_hex(_ID_BYTES))
     session: str | None = None
@@ -23,7 +23,7 @@ _request: ContextVar[RequestIdentity | None] = ContextVar("request", default=Non
 
 
 def current_request() -> RequestIdentity | None:
-    """Return the request that the current context works for, or None outside of requests."""
+    """Return the request of the current context, or None."""
     return _request.get()
 
 

@@ -39,7 +39,7 @@ class LibraryCounts:
 
 
 async def count_library(database: Database, most: int = MAX_COLLECTIONS) -> LibraryCounts:
-    """Count with the rights of the server; it reads each row once. Raises StorageError."""
+    """Count with the rights of the server, reading each row. Raises StorageError."""
     async with database.connection(autocommit=True) as connection:
         return LibraryCounts(
             await fetch_all(connection, _SQL["collections"], {"most": most}, row=CollectionCounts),

@@ -29,10 +29,12 @@ from psycopg import sql
 from sightline.server.auth import static_tokens
 from sightline.server.auth.scopes import SCOPES
 from sightline.server.config import load_settings
+from sightline.server.database import schema_migration
 from sightline.server.http.http_server import RunningServer, start_http_server
 from sightline.server.runtime import Runtime
 from sightline.storage.db import row_security
 from sightline.storage.postgres import EmbeddedPostgres
+from tests.support import ordinary_role
 from tests.support.results import json_of
 from tests.support.sample_images import fill
 from tests.support.token_issuer import AUDIENCE, Issuer, RsaKey, run_issuer
@@ -203,6 +205,12 @@ async def _serve(
         "http__port": 0,
         "rate_limit__max_calls_per_minute": 0,
     }
+    dsn = postgres.dsn()
+    if ordinary_role.is_requested():  # whose `query_sql` has one login for all principals
+        ordinary_role.create_owner(dsn)
+        dsn = ordinary_role.create_owned_database(dsn, "house")
+        schema_migration.upgrade(dsn)
+        defaults |= {"database__url": dsn, "analytics__enabled": False}
     key = RsaKey("house")
     async with (
         run_issuer(key) as issuer,
@@ -230,9 +238,7 @@ async def _serve(
                     origin="person",
                 )
                 annotations[name] = saved["uris"][0].rpartition("/")[2]
-        house = House(
-            url, tokens, material, assets, annotations, postgres.dsn(), key, running, portal
-        )
+        house = House(url, tokens, material, assets, annotations, dsn, key, running, portal)
         database = await house.runtime.database.get()
         async with database.connection() as connection:
             await row_security.bind(connection, "alice", [ALICE])

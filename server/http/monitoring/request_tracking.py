@@ -1,4 +1,4 @@
-"""Outermost middleware: request ids, counts of responses, and refusals during shutdown."""
+"""Outermost middleware: request ids, counts of responses, end of the server."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def parse_json_table(
 
 
 def is_question_list(data: bytes) -> bool:
-    """Return whether a JSON Lines file has questions about other files, with their answers.
+    """Return whether JSON Lines are questions about other files with answers.
 
     `sightline eval` reads such a file. As text it would be found instead of what it asks about.
     """

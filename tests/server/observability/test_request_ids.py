@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import subprocess
@@ -14,18 +15,17 @@ import psycopg
 from sightline.server.auth.static_tokens import issue_token
 from tests.server.test_stdio import COMMAND, environment
 from tests.support.mcp_messages import ACCEPT, INITIALIZE, calling
+from tests.support.sample_images import jpeg
 from tests.support.trace_collector import run_collector
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 async def test_all_records_of_a_request_have_its_id(tmp_path: Path, database_dsn: str) -> None:
-    secret, stored = issue_token("ann", ["read"])
+    secret, stored = issue_token("ann", ["read", "write", "metrics"])
     tokens, audit = tmp_path / "tokens", tmp_path / "audit.jsonl"
     tokens.write_text(str(stored))
     tokens.chmod(0o600)
-    with psycopg.connect(database_dsn) as connection:
-        connection.execute("INSERT INTO sightline.collection (name) VALUES ('album')")
     async with run_collector() as collector:
         env = environment(
             tmp_path,
@@ -35,6 +35,8 @@ async def test_all_records_of_a_request_have_its_id(tmp_path: Path, database_dsn
             log__audit_file=str(audit),
             encoder__model="builtin",
             encoder__threads="1",
+            ingest__workers="1",
+            ingest__ocr="off",
             startup_timeout_seconds="200",
         )
         process = await asyncio.create_subprocess_exec(
@@ -52,7 +54,7 @@ async def test_all_records_of_a_request_have_its_id(tmp_path: Path, database_dsn
                     break
             url = json.loads(lines[-1])["message"].rpartition("listening on ")[2]
             reading = asyncio.create_task(process.stderr.read())
-            answers = await _requests(url, secret)
+            answers, metrics = await _requests(url, secret)
         finally:
             process.terminate()
             await process.wait()
@@ -83,13 +85,28 @@ async def test_all_records_of_a_request_have_its_id(tmp_path: Path, database_dsn
         rows = connection.execute("SELECT request_id, query FROM analytics.searches").fetchall()
     assert rows == [(ids[0], "lantern")]
     assert "hits" in searched.text
+    for line in (
+        'sightline_search_seconds_count{tool="search_text"} 1.0',
+        'sightline_search_stage_seconds_count{stage="lexical"} 1.0',
+        'sightline_ingest_files_total{outcome="added"} 1.0',
+        "sightline_ingest_images_total 1.0",
+        'sightline_http_responses_total{method="POST",route="/mcp",status="401"} 1.0',
+    ):
+        assert line in metrics
     assert f'"sightline/request_id":"{ids[1]}"' in refused.text
 
 
-async def _requests(url: str, secret: str) -> list[httpx2.Response]:
-    """Search, call with a wrong argument, call in a session, and call without a token."""
+async def _requests(url: str, secret: str) -> tuple[list[httpx2.Response], str]:
+    """Search, call with a wrong argument, call in a session, and call without a token.
+
+    Returns the answers, and the metrics after them.
+    """
     authorization = {"Authorization": f"Bearer {secret}"}
     async with httpx2.AsyncClient(headers={**ACCEPT, **authorization}, timeout=200) as http:
+        upload = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode()}
+        headers, message = calling("add_images", uploads=[upload], collection="album")
+        added = await http.post(url, headers=headers, json=message)
+        assert "a.jpg" in added.text, added.text
         headers, message = calling("search_text", query="lantern")
         message["params"]["_meta"]["traceparent"] = f"00-{_TRACE}-b7ad6b7169203331-01"
         searched = await http.post(url, headers=headers, json=message)
@@ -100,4 +117,5 @@ async def _requests(url: str, secret: str) -> list[httpx2.Response]:
         message["params"].pop("_meta")
         session = await http.post(url, headers=in_session, json=message)
         unknown = await http.post(url, headers={"Authorization": "Bearer no"}, json=INITIALIZE)
-    return [searched, refused, session, unknown]
+        metrics = (await http.get(url.replace("/mcp", "/metrics"))).text
+    return [searched, refused, session, unknown], metrics

@@ -21,6 +21,7 @@ from sightline.storage.errors import NotAllowedError, StorageError, UnknownNameE
 from sightline.storage.isolation.caller import as_principal
 from sightline.storage.maintenance import dump_restore
 from sightline.storage.postgres import EmbeddedPostgres, dumps
+from tests.support.ordinary_role import create_owned_database
 from tests.support.settings import make_settings
 
 _names = (f"owned_{number}" for number in itertools.count())
@@ -43,15 +44,7 @@ def administrator() -> Iterator[str]:
 
 def create_database(administrator: str, owner: str) -> str:
     """Create a database with pgvector that the role owns; return the owner's DSN."""
-    name = next(_names)
-    with psycopg.connect(administrator, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0".encode())
-    dsn = make_conninfo(administrator, dbname=name)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA sightline_vector")
-        connection.execute("GRANT USAGE ON SCHEMA sightline_vector TO PUBLIC")
-        connection.execute("CREATE EXTENSION vector WITH SCHEMA sightline_vector")
-    return make_conninfo(dsn, user=owner)
+    return create_owned_database(administrator, next(_names), owner)
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,11 @@ from sightline.server.auth.static_tokens import issue_token
 from sightline.server.http.http_server import RunningServer, start_http_server
 from sightline.server.lazy_resource import LazyResource
 from sightline.server.observability.library_metrics import LibraryMetrics
+from sightline.server.observability.metrics import Metrics
 from sightline.storage.db.pool import Database
 from sightline.storage.maintenance.library_counts import LibraryCounts, count_library
 from sightline.storage.records import collections
+from sightline.storage.retrieval.retrieval_log import LoggedSearch
 from tests.support.database_rows import add_asset
 from tests.support.mcp_messages import ACCEPT, calling
 from tests.support.settings import NO_DATABASE, make_settings
@@ -146,6 +148,29 @@ async def test_the_smaller_collections_share_one_time_series(database: Database)
         ("three", 3, 1),
         (None, 3, 2),
     ]
+
+
+def test_searches_are_counted_by_what_they_found() -> None:
+    metrics = Metrics()
+    hits: list[dict[str, object]] = [{"asset": "a", "score": 1}, {"asset": "b", "weak": True}]
+    for results in (hits, hits[1:], []):
+        metrics.search(
+            LoggedSearch(
+                principal=None,
+                tool="search_images",
+                collections=None,
+                query="x",
+                arguments={},
+                timings_ms={"encode": 250, "total": 1500},
+                results=results,
+            )
+        )
+    found = samples(metrics.exposition().decode())
+    for result in ("found", "weak", "empty"):
+        assert found[f"sightline_searches_total{{result={result},tool=search_images}}"] == 1
+    assert found["sightline_search_hits_total{tool=search_images}"] == 3
+    assert found["sightline_search_seconds_sum{tool=search_images}"] == 4.5
+    assert found["sightline_search_stage_seconds_sum{stage=encode}"] == 0.75
 
 
 class Counting:
