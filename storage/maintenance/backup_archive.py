@@ -1,8 +1,8 @@
 """Backup file: a database dump, all stored blobs and files of users.
 
 A tar of ``manifest.json``, ``database.dump`` (custom format of pg_dump), ``objects/<sha256>`` and
-``originals/<sha256>``, which are optional. Restore checks the SHA-256 of every member, and stores the originals as
-blobs. Roles and passwords are not included.
+``originals/<sha256>``, which are optional. Restore checks the SHA-256 of every member, and stores
+the originals as blobs. Roles and passwords are not included.
 """
 
 from __future__ import annotations
