@@ -219,7 +219,8 @@ class SpaceMismatchError(SightlineError):
         super().__init__(
             f"The collection's vectors were made by {space}, but the configured encoder is "
             f"{encoder}. Vectors of different encoders cannot be compared. Configure the original "
-            "encoder, or ingest into a new collection."
+            "encoder, give the collection vectors of the configured one (`sightline reencode "
+            "COLLECTION`), or ingest into a new collection."
         )
 
 

@@ -17,7 +17,8 @@ DROP TABLE
     sightline.posting,
     sightline.passage, sightline.region, sightline.picture_pair, sightline.thumbnail,
     sightline.asset, sightline.source, sightline.encoder_reliability,
-    sightline.collection_embedding_space, sightline.embedding_space, sightline.collection,
+    sightline.collection_embedding_space, sightline.kept_embedding_space,
+    sightline.embedding_space, sightline.collection,
     sightline.id_key;
 DROP FUNCTION
     sightline.new_ids, sightline.new_id_block, sightline.new_id, sightline.permuted_number,

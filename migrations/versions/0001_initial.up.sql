@@ -127,6 +127,22 @@ CREATE TABLE sightline.collection_embedding_space (
 COMMENT ON TABLE sightline.collection_embedding_space IS
     'The embedding space that a collection uses at each level.';
 
+CREATE TABLE sightline.kept_embedding_space (
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    level text NOT NULL CHECK (level IN ('asset', 'region', 'passage')),
+    role text NOT NULL CHECK (role IN ('next', 'previous')),
+    embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (collection_id, level, role),
+    UNIQUE (collection_id, embedding_space_id)
+);
+COMMENT ON TABLE sightline.kept_embedding_space IS
+    'Embedding spaces of a collection beside those that it uses, by `sightline reencode`.';
+COMMENT ON COLUMN sightline.kept_embedding_space.role IS
+    'next: its vectors are being made. previous: the collection used it before, and can again.';
+COMMENT ON COLUMN sightline.kept_embedding_space.since IS
+    'Of a previous one: the time of the switch. Material that came later has no vectors in it.';
+
 CREATE TABLE sightline.encoder_reliability (
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space ON DELETE CASCADE,
@@ -570,11 +586,16 @@ LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog,
                WHERE principal_id = (SELECT sightline.current_principal_id())) END
 $$;
 
--- Counts all collections of an embedding space, also those that the caller cannot see.
+-- Counts all collections with vectors in an embedding space, also those that the caller cannot see.
 CREATE FUNCTION sightline.count_collections_of_space(space integer, of_level text) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*) FROM sightline.collection_embedding_space AS u
-    WHERE u.embedding_space_id = space AND u.level = of_level
+    SELECT count(*) FROM (
+        SELECT u.collection_id FROM sightline.collection_embedding_space AS u
+        WHERE u.embedding_space_id = space AND u.level = of_level
+        UNION
+        SELECT k.collection_id FROM sightline.kept_embedding_space AS k
+        WHERE k.embedding_space_id = space AND k.level = of_level
+    ) AS users
 $$;
 
 REVOKE ALL ON FUNCTION
@@ -610,7 +631,8 @@ REVOKE ALL ON FUNCTION sightline.enable_collection_policy FROM PUBLIC;
 
 SELECT sightline.enable_collection_policy(target)
 FROM unnest(ARRAY[
-    'sightline.collection_embedding_space', 'sightline.encoder_reliability', 'sightline.source',
+    'sightline.collection_embedding_space', 'sightline.kept_embedding_space',
+    'sightline.encoder_reliability', 'sightline.source',
     'sightline.asset', 'sightline.picture_pair', 'sightline.passage', 'sightline.vocabulary',
     'sightline.embedding', 'sightline.cluster', 'sightline.cluster_member', 'sightline.compared_asset',
     'sightline.near_duplicate'
@@ -640,6 +662,9 @@ CREATE POLICY by_collection ON sightline.embedding_space USING (
     OR EXISTS (
         SELECT FROM sightline.collection_embedding_space AS u
         WHERE u.embedding_space_id = embedding_space.id)
+    OR EXISTS (
+        SELECT FROM sightline.kept_embedding_space AS k
+        WHERE k.embedding_space_id = embedding_space.id)
 );
 
 -- A principal sees only its own searches; an analyst those of its collections.
@@ -824,7 +849,8 @@ COMMENT ON COLUMN analytics.cluster_members.distance IS 'Cosine distance from th
 -- values Postgres would plan for all partitions and find no index.
 ---------------------------------------------------------------------------------------------------
 
--- Returns the requested embedding space or the only candidate; an error lists the valid ones.
+-- Returns the requested embedding space, or the only one that collections use; an error lists the
+-- valid ones. Those that no collection uses are candidates only if they are requested.
 CREATE FUNCTION sightline.resolve_embedding_space(
     requested integer, required_level text, for_asset text DEFAULT NULL
 )
@@ -838,6 +864,9 @@ BEGIN
     FROM sightline.embedding_space AS s
     WHERE (requested IS NULL OR s.id = requested)
         AND (required_level IS NULL OR s.level = required_level)
+        AND (requested IS NOT NULL OR EXISTS (
+            SELECT FROM sightline.collection_embedding_space AS u
+            WHERE u.embedding_space_id = s.id AND u.level = s.level))
         AND (requested IS NOT NULL OR for_asset IS NULL OR s.id IN (
             SELECT u.embedding_space_id FROM sightline.collection_embedding_space AS u
             JOIN sightline.asset AS a ON a.collection_id = u.collection_id

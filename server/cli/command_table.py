@@ -84,6 +84,17 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "list the files that failed and the pages that could not be read",
         ),
         Command(
+            "reencode",
+            "library.reencode_command",
+            "give a collection vectors of another encoder",
+            (
+                "sightline reencode album --encoder siglip2-base",
+                "sightline reencode album --back",
+                "sightline reencode album --drop-old",
+            ),
+            "give a collection vectors of another encoder while searches continue, then switch",
+        ),
+        Command(
             "export-annotations",
             "library.export_annotations",
             "write saved boxes as COCO or LLaVA data set",

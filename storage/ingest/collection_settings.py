@@ -13,6 +13,8 @@ from sightline.storage.interfaces import EncoderIdentity, OcrEngine
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.types import Level
+from sightline.storage.unicode_forms import normalize_name
 
 TILES_SETTING = "tiles"
 """The collection setting that turns on search by tiles."""
@@ -32,21 +34,41 @@ async def open_collection(
 ) -> tuple[Collection, EmbeddingSpace, EmbeddingSpace | None]:
     """Return the collection, created if missing, and its embedding spaces.
 
-    Raises SpaceMismatchError if its vectors are from another encoder.
+    Raises SpaceMismatchError if its vectors are from another encoder; then it creates nothing.
     """
-    passage_space = None
-    async with database.write_connection() as connection:
-        asset_space = await embedding_spaces.get_or_create(connection, assets, "asset")
-        if passages is not None:
-            passage_space = await embedding_spaces.get_or_create(connection, passages, "passage")
-    async with database.write_connection() as connection:
-        collection = await collections.ensure(connection, name)
-        await embedding_spaces.assign(connection, collection.id, asset_space)
-        if passage_space is not None:
-            await embedding_spaces.assign(connection, collection.id, passage_space)
-        if settings:
-            collection = await collections.update_settings(connection, collection, settings)
-    return collection, asset_space, passage_space
+    wanted: dict[Level, EncoderIdentity] = {"asset": assets}
+    if passages is not None:
+        wanted["passage"] = passages
+    await _require_encoders(database, name, wanted)
+    while True:
+        async with database.write_connection() as connection:
+            spaces = {
+                level: await embedding_spaces.get_or_create(connection, identity, level)
+                for level, identity in wanted.items()
+            }
+        async with database.write_connection() as connection:
+            if not await embedding_spaces.hold(connection, spaces.values()):
+                continue  # a repair dropped one in between
+            collection = await collections.ensure(connection, name)
+            for space in spaces.values():
+                await embedding_spaces.assign(connection, collection.id, space)
+            if settings:
+                collection = await collections.update_settings(connection, collection, settings)
+        return collection, spaces["asset"], spaces.get("passage")
+
+
+async def _require_encoders(
+    database: Database, name: str, wanted: Mapping[Level, EncoderIdentity]
+) -> None:
+    """Raise SpaceMismatchError if a collection has vectors of another encoder."""
+    async with database.connection() as connection:
+        if normalize_name(name) not in await collections.names(connection):
+            return
+        collection = await collections.get(connection, name)
+        used = await embedding_spaces.of_collection(connection, collection.id)
+    for level, identity in wanted.items():
+        if level in used:
+            used[level].require(identity)
 
 
 async def tile_space(
@@ -69,10 +91,14 @@ async def tile_space(
                 for block in _DELETE_TILES:
                     await connection.execute(_SQL[block], {"collection_id": collection.id})
             return None
-        space = await embedding_spaces.get_or_create(connection, identity, "region")
-    async with database.write_connection() as connection:
-        await embedding_spaces.assign(connection, collection.id, space)
-    return space
+    await _require_encoders(database, collection.name, {"region": identity})
+    while True:
+        async with database.write_connection() as connection:
+            space = await embedding_spaces.get_or_create(connection, identity, "region")
+        async with database.write_connection() as connection:
+            if await embedding_spaces.hold(connection, [space]):
+                await embedding_spaces.assign(connection, collection.id, space)
+                return space
 
 
 def ocr_policy(

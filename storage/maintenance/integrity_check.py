@@ -48,6 +48,7 @@ _CHECKS: dict[str, tuple[Severity, str]] = {
     "source_without_content": ("warning", "sources with neither an image nor a text"),
     "vector_of_another_collection": ("error", "vectors stored under the wrong collection"),
     "vector_in_an_unused_space": ("warning", "vectors that their collection does not use"),
+    "unused_space": ("warning", "embedding spaces that no collection uses"),
     "space_without_partition": ("error", f"embedding spaces without a table; {_INGEST}"),
     "space_without_index": (
         "warning",

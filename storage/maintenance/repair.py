@@ -67,6 +67,10 @@ class Repair:
                 async with self.database.write_connection() as connection:
                     await connection.execute(_SQL["no_time_limit"])
                     self._add(code, (await connection.execute(_SQL[code])).rowcount, action)
+        if "unused_space" in codes:
+            async with self.database.write_connection() as connection:
+                await connection.execute(_SQL["no_time_limit"])
+                self._add("unused_space", await embedding_spaces.drop_unused(connection), "dropped")
         if "blob_missing" in codes:
             await self._drop_for_reingest()
         if codes & {"space_without_partition", "vector_in_an_unused_space"}:

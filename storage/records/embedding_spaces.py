@@ -6,15 +6,22 @@ values Postgres would plan for all partitions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
 from psycopg import sql
 
-from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_value, load_sql
+from sightline.storage.db.queries import (
+    Connection,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    load_sql,
+)
 from sightline.storage.db.row_locks import RowLock, lock
-from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError
+from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, StorageError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.types import Level
 
@@ -115,6 +122,41 @@ async def of_collections(
     return {row.pop("collection_id"): _to_space(**row) for row in rows}
 
 
+async def of_collection(connection: Connection, collection_id: int) -> dict[Level, EmbeddingSpace]:
+    """Return the spaces that a collection uses, by level."""
+    params = {"collection_id": collection_id}
+    found = await fetch_all(connection, _SQL["of_collection"], params, row=_to_space)
+    return {space.level: space for space in found}
+
+
+async def hold(connection: Connection, spaces: Iterable[EmbeddingSpace]) -> bool:
+    """Keep spaces from being dropped until the end of the transaction.
+
+    Returns False if one was dropped already.
+    """
+    ids = {space.id for space in spaces}
+    return ids == {*await fetch_values(connection, _SQL["hold"], {"ids": list(ids)})}
+
+
+async def drop_unused(connection: Connection, ids: Sequence[int] | None = None) -> int:
+    """Drop spaces that no collection uses or keeps; return how many.
+
+    ``ids`` restricts them. Raises LockTimeoutError if a session keeps reading or writing vectors:
+    searches would queue behind a longer wait.
+    """
+    async with connection.transaction():
+        await lock(connection, _ALL_SPACES)
+        await connection.execute(_SQL["drop_settings"])
+        params: dict[str, Any] = {"ids": None if ids is None else list(ids)}
+        await fetch_all(connection, _SQL["unused"], params, row=_to_space)
+        # Again: a collection may have begun to use one before it was locked.
+        unused = await fetch_all(connection, _SQL["unused"], params, row=_to_space)
+        for space in unused:
+            await connection.execute(space.compose(_SQL["drop_partition"]))
+            await connection.execute(_SQL["delete"], {"id": space.id})
+    return len(unused)
+
+
 async def assign(connection: Connection, collection_id: int, space: EmbeddingSpace) -> None:
     """Make a collection use the space.
 
@@ -125,6 +167,19 @@ async def assign(connection: Connection, collection_id: int, space: EmbeddingSpa
     used = await find_for_collection(connection, collection_id, space.level)
     if used is not None:
         used.require(space.identity)
+
+
+async def require_used(
+    connection: Connection, collection_id: int, name: str, spaces: Iterable[EmbeddingSpace | None]
+) -> None:
+    """Raise StorageError if a collection uses others by now. Call it with its lock."""
+    used = await of_collection(connection, collection_id)
+    for space in spaces:
+        if space is not None and (now := used.get(space.level, space)) != space:
+            raise StorageError(
+                f"The collection {name!r} was re-encoded with {now.identity} in the meantime. What "
+                "was written before is kept. Start the ingest again with this encoder."
+            )
 
 
 async def list_spaces(connection: Connection) -> list[EmbeddingSpace]:

@@ -95,6 +95,17 @@ WHERE NOT EXISTS (
     WHERE (collection_embedding_space.collection_id, collection_embedding_space.embedding_space_id)
         = (embedding.collection_id, embedding.embedding_space_id)
 )
+AND NOT EXISTS (
+    SELECT FROM sightline.kept_embedding_space
+    WHERE (kept_embedding_space.collection_id, kept_embedding_space.embedding_space_id)
+        = (embedding.collection_id, embedding.embedding_space_id)
+)
+
+-- name: unused_space
+SELECT encoder || ', ' || level
+FROM sightline.embedding_space
+WHERE id NOT IN (SELECT embedding_space_id FROM sightline.collection_embedding_space)
+AND id NOT IN (SELECT embedding_space_id FROM sightline.kept_embedding_space)
 
 -- name: space_without_partition
 SELECT encoder || ', ' || level

@@ -25,6 +25,34 @@ FROM sightline.collection_embedding_space AS u
 JOIN sightline.embedding_space AS s ON s.id = u.embedding_space_id
 WHERE u.level = 'asset' AND u.collection_id = ANY (%(collections)s)
 
+-- name: of_collection
+-- The embedding space of each level.
+SELECT s.id, s.encoder AS name, s.weights, s.preprocessing, s.dimension, s.level
+FROM sightline.collection_embedding_space AS u
+JOIN sightline.embedding_space AS s ON s.id = u.embedding_space_id
+WHERE u.collection_id = %(collection_id)s
+ORDER BY s.id
+
+-- name: hold
+-- Nobody drops them until the end of the transaction.
+SELECT id FROM sightline.embedding_space WHERE id = ANY (%(ids)s) FOR KEY SHARE
+
+-- name: unused
+-- Locked, without those that an ingest is about to use.
+SELECT s.id, s.encoder AS name, s.weights, s.preprocessing, s.dimension, s.level
+FROM sightline.embedding_space AS s
+WHERE id NOT IN (SELECT embedding_space_id FROM sightline.collection_embedding_space)
+AND id NOT IN (SELECT embedding_space_id FROM sightline.kept_embedding_space)
+AND (%(ids)s::integer[] IS NULL OR id = ANY (%(ids)s))
+ORDER BY s.id
+FOR UPDATE SKIP LOCKED
+
+-- name: drop_partition
+DROP TABLE IF EXISTS sightline.{partition}
+
+-- name: delete
+DELETE FROM sightline.embedding_space WHERE id = %(id)s
+
 -- name: list
 SELECT id, encoder AS name, weights, preprocessing, dimension, level
 FROM sightline.embedding_space

@@ -135,6 +135,10 @@ UPDATE sightline.source SET tile_scheme = NULL
 WHERE collection_id = %(collection_id)s AND tile_scheme IS NOT NULL
 
 -- name: unassign_tile_space
+WITH kept AS (
+    DELETE FROM sightline.kept_embedding_space
+    WHERE collection_id = %(collection_id)s AND level = 'region'
+)
 DELETE FROM sightline.collection_embedding_space
 WHERE collection_id = %(collection_id)s AND level = 'region'
 

@@ -43,6 +43,11 @@ WHERE NOT EXISTS (
     WHERE (collection_embedding_space.collection_id, collection_embedding_space.embedding_space_id)
         = (embedding.collection_id, embedding.embedding_space_id)
 )
+AND NOT EXISTS (
+    SELECT FROM sightline.kept_embedding_space
+    WHERE (kept_embedding_space.collection_id, kept_embedding_space.embedding_space_id)
+        = (embedding.collection_id, embedding.embedding_space_id)
+)
 
 -- name: source_without_content
 -- The next ingest adds it again.

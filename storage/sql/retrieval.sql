@@ -2,16 +2,24 @@
 -- c collection, p passage; e is the embedding partition of the space.
 
 -- name: scope
--- Collections with their embedding spaces; space_users is the number of collections of the space.
+-- Collections with their embedding spaces, those before a re-encoding last; space_users is the number
+-- of collections with vectors in the space.
 SELECT
     c.id AS collection_id, c.name, u.level, u.embedding_space_id AS space_id,
     space.encoder, space.weights, space.preprocessing, space.dimension,
-    sightline.count_collections_of_space(u.embedding_space_id, u.level) AS space_users
+    sightline.count_collections_of_space(u.embedding_space_id, u.level) AS space_users,
+    coalesce(u.is_previous, false) AS is_previous
 FROM sightline.collection AS c
-LEFT JOIN sightline.collection_embedding_space AS u ON u.collection_id = c.id
+LEFT JOIN (
+    SELECT collection_id, level, embedding_space_id, false AS is_previous
+    FROM sightline.collection_embedding_space
+    UNION ALL
+    SELECT collection_id, level, embedding_space_id, true
+    FROM sightline.kept_embedding_space WHERE role = 'previous'
+) AS u ON u.collection_id = c.id
 LEFT JOIN sightline.embedding_space AS space ON space.id = u.embedding_space_id
 WHERE %(names)s::text[] IS NULL OR c.name = ANY (%(names)s)
-ORDER BY c.name, u.level
+ORDER BY c.name, u.is_previous, u.level
 
 -- name: sampled_metadata_keys
 -- Frequent metadata keys, also nested ones, with their JSON types and whether all texts are numbers.

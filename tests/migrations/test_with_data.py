@@ -24,6 +24,7 @@ INSERT INTO sightline.collection (name, settings) VALUES ('album', '{"ocr": "off
 INSERT INTO sightline.embedding_space (encoder, weights, preprocessing, dimension, level)
 VALUES ('small', 'aa', 'cc', 2, 'asset'), ('small', 'aa', 'cc', 2, 'passage');
 INSERT INTO sightline.collection_embedding_space VALUES (1, 'asset', 1), (1, 'passage', 2);
+INSERT INTO sightline.kept_embedding_space VALUES (1, 'asset', 'previous', 1);
 INSERT INTO sightline.encoder_reliability VALUES (1, 1, 'image', 0.9, 0.2, 1, 1);
 CREATE TABLE sightline.embedding_1 (
     LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS,

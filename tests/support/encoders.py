@@ -74,3 +74,24 @@ class ColorHistogramEncoder:
 def _unit(vectors: Vectors) -> Vectors:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+class BrightnessEncoder(ColorHistogramEncoder):
+    """Another encoder: brightness of the cells. It knows no word with a digit."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return EncoderIdentity("test-brightness", "b" * 16, "b" * 16, GRID * GRID)
+
+    async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Return unit vectors of shape (n, 16)."""
+        colors = await super().encode_images(pixels)
+        return _unit(colors.reshape(len(colors), GRID * GRID, 3).sum(axis=2) + 1e-3)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors of shape (n, 16); zero for a text without a known word."""
+        known = [" ".join(re.findall(r"\b[^\W\d]+\b", text)) for text in texts]
+        vectors = await super().encode_texts(known)
+        folded = _unit(vectors.reshape(len(vectors), 3, GRID * GRID).sum(axis=1))
+        folded[[not text for text in known]] = 0
+        return folded

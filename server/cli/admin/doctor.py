@@ -200,7 +200,8 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
                         "error",
                         f"collection {each.name}",
                         f"its {level} vectors are from {space.identity}, but the encoder is "
-                        f"{identity}; restore {variable(key)}, or ingest into a new collection",
+                        f"{identity}; restore {variable(key)}, or run: sightline reencode "
+                        f"{each.name}",
                     )
 
 

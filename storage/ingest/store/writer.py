@@ -31,7 +31,7 @@ from sightline.storage.ingest.store.copy_rows import (
     RegionRow,
     TargetSpaces,
 )
-from sightline.storage.records import picture_pairs
+from sightline.storage.records import embedding_spaces, picture_pairs
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.deleted_words import DeletedWords
 from sightline.storage.records.deletion import (
@@ -89,7 +89,7 @@ class IngestWriter:
         """Commit a batch and return the results in order.
 
         Sources that another process wrote in the meantime are ``unchanged`` or ``duplicate``.
-        Raises StorageError if the collection was deleted.
+        Raises StorageError if the collection was deleted, or re-encoded with another encoder.
         """
         await self._store_uploads(batch)
         outcomes: dict[stages.FinishedSource, Outcome] = {}
@@ -101,6 +101,10 @@ class IngestWriter:
             await connection.execute(_SQL["write_settings"], {"lock_seconds": _WAIT_SECONDS})
             await lock(connection, turn)
             await require_collection(connection, self.collection)
+            collection = self.collection
+            await embedding_spaces.require_used(
+                connection, collection.id, collection.name, self.spaces
+            )
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
             id_key = await fetch_value(connection, _SQL["id_key"])

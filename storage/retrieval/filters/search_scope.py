@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from psycopg import sql
@@ -113,6 +113,7 @@ class _ScopeRow:
     preprocessing: str
     dimension: int
     space_users: int
+    is_previous: bool
 
 
 async def resolve_scope(
@@ -124,9 +125,10 @@ async def resolve_scope(
 ) -> SearchScope:
     """Resolve a selection for the encoders of each level.
 
-    Raises UnknownNameError for an unknown collection or filter key, SpaceMismatchError if an
-    encoder cannot search a named collection (or, without names, any collection), and
-    InvalidArgumentError for an invalid filter.
+    After a re-encoding, a server that still has the old encoder searches the old vectors. Raises
+    UnknownNameError for an unknown collection or filter key, SpaceMismatchError if an encoder
+    cannot search a named collection (or, without names, any collection), and InvalidArgumentError
+    for an invalid filter.
     """
     filters = _filters(selection)
     for kind in selection.kinds or ():
@@ -134,27 +136,14 @@ async def resolve_scope(
             raise UnknownNameError("passage kind", kind, PASSAGE_KINDS)
     if selection.kinds is not None and not selection.kinds:
         raise InvalidArgumentError(f"kinds is empty. Omit it or give some of {PASSAGE_KINDS}.")
-    names: dict[int, str] = {}
-    spaces: dict[Level, tuple[EmbeddingSpace, int, set[int]]] = {}
-    mismatches: dict[int, SpaceMismatchError] = {}
-    for row in await _scope_rows(connection, selection.collections):
-        names[row.collection_id] = row.name
-        if row.level is None or row.level not in encoders:
-            continue
-        identity = EncoderIdentity(row.encoder, row.weights, row.preprocessing, row.dimension)
-        space = EmbeddingSpace(row.space_id, identity, row.level)
-        try:
-            space.require(encoders[row.level])
-        except SpaceMismatchError as error:
-            mismatches[row.collection_id] = error
-            continue
-        spaces.setdefault(row.level, (space, row.space_users, set()))[2].add(row.collection_id)
+    rows = await _scope_rows(connection, selection.collections)
+    names = {row.collection_id: row.name for row in rows}
+    spaces, mismatches, notes = _usable_spaces(rows, encoders)
     if mismatches and (selection.collections is not None or len(mismatches) == len(names)):
         raise next(iter(mismatches.values()))
-    skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
-    notes: tuple[str, ...] = ()
     if mismatches:
-        notes = (f"Not searched, because another encoder made their vectors: {skipped}.",)
+        skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
+        notes += (f"Not searched, because another encoder made their vectors: {skipped}.",)
     searched = {id_: name for id_, name in names.items() if id_ not in mismatches}
     filters, ambiguous = await complete_source_names(connection, filters, sorted(searched))
     used = metadata_names(filters, schema)
@@ -173,6 +162,48 @@ async def resolve_scope(
         filters=filters,
         fields=fields,
     )
+
+
+_Spaces = dict[Level, tuple[EmbeddingSpace, int, set[int]]]
+"""The space of each level with the number of its users, and the collections to search in it."""
+
+
+def _usable_spaces(
+    rows: Sequence[_ScopeRow], encoders: Mapping[Level, EncoderIdentity]
+) -> tuple[_Spaces, dict[int, SpaceMismatchError], tuple[str, ...]]:
+    """Return the spaces of the encoders, mismatches by collection id, and notes.
+
+    Previous spaces come last in ``rows``, and count only where the current ones do not match.
+    """
+    spaces: _Spaces = {}
+    mismatches: dict[tuple[int, Level], SpaceMismatchError] = {}
+    outdated: dict[str, str] = {}
+    for row in rows:
+        if row.level is None or row.level not in encoders:
+            continue
+        key = (row.collection_id, row.level)
+        if row.is_previous and key not in mismatches:
+            continue
+        identity = EncoderIdentity(row.encoder, row.weights, row.preprocessing, row.dimension)
+        space = EmbeddingSpace(row.space_id, identity, row.level)
+        try:
+            space.require(encoders[row.level])
+        except SpaceMismatchError as error:
+            mismatches.setdefault(key, error)
+            continue
+        if row.is_previous:
+            del mismatches[key]
+            outdated[row.name] = identity.name
+        spaces.setdefault(row.level, (space, row.space_users, set()))[2].add(row.collection_id)
+    notes = tuple(
+        f"{name!r} was re-encoded with another encoder, but this server still has {encoder}. It "
+        "does not find what was added since. The operator must restart it with the new encoder."
+        for name, encoder in outdated.items()
+    )
+    by_collection: dict[int, SpaceMismatchError] = {}
+    for (id_, _), error in mismatches.items():
+        by_collection.setdefault(id_, error)
+    return spaces, by_collection, notes
 
 
 def require_phrases(scope: SearchScope, query: str) -> SearchScope:

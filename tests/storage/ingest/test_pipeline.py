@@ -374,6 +374,8 @@ async def test_another_encoder_is_refused_with_both_names(bench: Bench, album: P
     with pytest.raises(SpaceMismatchError, match=r"test-color-histogram.*other-encoder"):
         await bench.ingest("album", encoder=Other())
     assert (await bench.counts())["asset"] == 2
+    spaces = await bench.rows("SELECT DISTINCT encoder FROM sightline.embedding_space")
+    assert spaces == [(bench.encoder.identity.name,)]
 
 
 async def test_paths_without_a_match_stop_before_a_collection_is_created(bench: Bench) -> None:

@@ -49,7 +49,7 @@ async def test_an_intact_database_has_no_findings(database: Database, objects: B
         (b"DELETE FROM posting", {"passage_without_postings"}),
         (
             b"DELETE FROM collection_embedding_space WHERE level = 'asset'",
-            {"vector_in_an_unused_space"},
+            {"vector_in_an_unused_space", "unused_space"},
         ),
         (b"DROP INDEX embedding_1_hnsw", {"space_without_index"}),
         (

@@ -83,6 +83,28 @@ async def test_an_index_is_dropped_for_a_load_and_built_again(database: Database
         assert await embedding_spaces.has_index(connection, space)
 
 
+async def test_unused_spaces_are_dropped_unless_an_ingest_is_about_to_use_them(
+    database: Database,
+) -> None:
+    async with database.connection() as connection:
+        album = await collections.ensure(connection, "album")
+        used = await embedding_spaces.get_or_create(connection, SMALL, "asset")
+        await embedding_spaces.assign(connection, album.id, used)
+        unused = await embedding_spaces.get_or_create(connection, OTHER, "asset")
+        held = await embedding_spaces.get_or_create(connection, OTHER, "passage")
+    async with database.connection() as ingest:
+        assert await embedding_spaces.hold(ingest, [used, held])
+        async with database.connection() as connection:
+            assert await embedding_spaces.drop_unused(connection) == 1
+            assert await embedding_spaces.list_spaces(connection) == [used, held]
+    async with database.connection() as connection:
+        assert not await embedding_spaces.hold(connection, [used, unused])
+        assert await embedding_spaces.drop_unused(connection, [used.id]) == 0
+        assert await embedding_spaces.drop_unused(connection) == 1
+        tables = await connection.execute("SELECT to_regclass('sightline.embedding_2')")
+        assert await tables.fetchall() == [(None,)]
+
+
 async def test_nearest_neighbors_use_the_index(database: Database) -> None:
     async with database.connection() as connection:
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")

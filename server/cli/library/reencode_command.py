@@ -1,0 +1,242 @@
+"""``sightline reencode``: give a collection the vectors of other encoders."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sightline.server.cli.cli_context import open_dependencies
+from sightline.server.config import Settings, load_settings, variable
+from sightline.server.config.settings_loader import effective_settings
+from sightline.server.database.provider import open_database
+from sightline.server.models.model_choice import SAME_AS_IMAGES
+from sightline.server.observability import logs, terminal
+from sightline.storage.db.pool import Database
+from sightline.storage.errors import ConfigurationError
+from sightline.storage.ingest.reencode.reencoding import (
+    ReencodeProgress,
+    ReencodeSummary,
+    reencode,
+)
+from sightline.storage.ingest.reencode.space_switch import SpaceChange, drop, switch_back
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.types import Level
+
+_MAX_SHOWN = 20
+_LEVELS: dict[Level, str] = {"asset": "images", "region": "tiles", "passage": "passages"}
+_SETTINGS = {"encoder": "encoder.model", "text_encoder": "encoder.passage_model"}
+
+
+def configure_reencode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("collection", metavar="COLLECTION")
+    parser.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help=f"encoder of images, as in {variable('encoder.model')}, which is the default",
+    )
+    parser.add_argument(
+        "--text-encoder",
+        metavar="NAME",
+        help=f"encoder of passages, as in {variable('encoder.passage_model')}, which is the "
+        f"default; '{SAME_AS_IMAGES}' for that of images",
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--back",
+        action="store_true",
+        help="use the vectors of before the last re-encoding again",
+    )
+    action.add_argument(
+        "--drop-old",
+        action="store_true",
+        help="delete the vectors of before; with --encoder or --text-encoder, after the switch",
+    )
+    action.add_argument(
+        "--cancel", action="store_true", help="delete the vectors of an unfinished re-encoding"
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="switch although some pictures cannot be read; searches by content will not find them",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+async def run_reencode(arguments: argparse.Namespace) -> int:
+    """Run one action; return 1 if pictures that cannot be read prevented the switch."""
+    settings = load_settings()
+    logs.configure(settings, is_command=True)
+    chosen = {key: value for name, key in _SETTINGS.items() if (value := getattr(arguments, name))}
+    if arguments.back or arguments.cancel or (arguments.drop_old and not chosen):
+        if chosen:
+            raise ConfigurationError("--back and --cancel need no encoder.")
+        async with open_database(settings) as database:
+            return await _run_without_encoder(database, arguments)
+    overrides = {key.replace(".", "__"): value for key, value in chosen.items()}
+    wanted = load_settings(**overrides)
+    with _progress(shown=not arguments.quiet and not arguments.json) as progress:
+        async with open_dependencies(wanted) as deps:
+            database = await deps.database.get()
+            summary = await reencode(
+                database,
+                deps.blobs,
+                await deps.encoder.get(),
+                arguments.collection,
+                passage_encoder=await (deps.passage_encoder or deps.encoder).get(),
+                options=deps.ingest_options,
+                progress=progress,
+                allow_missing=arguments.allow_missing,
+                free_bytes=_free_bytes(settings),
+            )
+            dropped: Sequence[EncoderIdentity] = ()
+            if summary.switched and arguments.drop_old:
+                async with database.connection() as connection:
+                    target = await collections.get(connection, summary.collection)
+                dropped = await drop(database, target, "previous")
+            others = await _others(database, summary)
+    advice = _settings_to_change(chosen) if summary.switched else {}
+    if arguments.json:
+        terminal.write_json(_as_json(summary, dropped, advice, others))
+    else:
+        _print(summary, dropped, advice, others)
+    return 1 if summary.unreadable and not summary.switched else 0
+
+
+async def _run_without_encoder(database: Database, arguments: argparse.Namespace) -> int:
+    async with database.connection() as connection:
+        target = await collections.get(connection, arguments.collection)
+    result: dict[str, Any] = {"collection": target.name}
+    if arguments.back:
+        changes = await switch_back(database, target)
+        result |= {"switched": True, "changes": [_change_as_json(each) for each in changes]}
+        lines = [f"{target.name}: {_described(each)}" for each in changes]
+        lines.append(
+            "Set the old encoders for servers and commands again, and restart running servers."
+        )
+    else:
+        dropped = await drop(database, target, "previous" if arguments.drop_old else "next")
+        result["dropped"] = [str(each) for each in dropped]
+        lines = [f"{target.name}: dropped the vectors of {each}" for each in dropped]
+    if arguments.json:
+        terminal.write_json(result)
+    else:
+        terminal.write_lines(*lines)
+    return 0
+
+
+def _free_bytes(settings: Settings) -> int | None:
+    """Return the free disk space of the embedded database; None for another one."""
+    if settings.database.url is not None:
+        return None
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return shutil.disk_usage(settings.data_dir).free
+
+
+async def _others(database: Database, summary: ReencodeSummary) -> list[str]:
+    """Return other collections with vectors of the encoders that this one had."""
+    before = {(each.level, each.before) for each in summary.changes}
+    found: list[str] = []
+    async with database.connection() as connection:
+        for each in await collections.list_collections(connection) if before else ():
+            used = await embedding_spaces.of_collection(connection, each.id)
+            if before & {(level, space.identity) for level, space in used.items()}:
+                found.append(each.name)
+    return found
+
+
+def _settings_to_change(chosen: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return the settings that name another encoder: the new value, and their source."""
+    return {
+        each.key: {"value": chosen[each.key], "source": each.source}
+        for each in effective_settings()
+        if each.key in chosen and each.value != chosen[each.key]
+    }
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[ReencodeProgress], None]]:
+    """Show a progress bar with the remaining time on stderr."""
+    with terminal.progress_bar(shown=shown) as update_bar:
+
+        def update(progress: ReencodeProgress) -> None:
+            description = "indexing" if progress.is_indexing else "encoding"
+            update_bar(description, progress.done, progress.total, "vectors")
+
+        yield update
+
+
+def _described(change: SpaceChange) -> str:
+    return f"{_LEVELS[change.level]}: from {change.before} to {change.after}"
+
+
+def _print(
+    summary: ReencodeSummary,
+    dropped: Sequence[EncoderIdentity],
+    advice: dict[str, dict[str, str]],
+    others: Sequence[str],
+) -> None:
+    name = summary.collection
+    for picture, reason in list(summary.unreadable.items())[:_MAX_SHOWN]:
+        terminal.write_lines(f"cannot be read: {picture}: {reason}", error=True)
+    if summary.unreadable and not summary.switched:
+        terminal.write_lines(
+            f"{name}: not switched, because {len(summary.unreadable):,} pictures cannot be read. "
+            "Restore them and run the command again, or add --allow-missing.",
+            error=True,
+        )
+        return
+    if not summary.switched:
+        terminal.write_lines(f"{name}: has the vectors of these encoders already")
+        return
+    terminal.write_lines(f"{name}: {summary.vectors:,} vectors made")
+    terminal.write_lines(*(f"{name}: {_described(each)}" for each in summary.changes))
+    terminal.write_lines(*(f"{name}: dropped the vectors of {each}" for each in dropped))
+    for key, change in advice.items():
+        terminal.write_lines(f"Change now: {_instruction(key, change['value'], change['source'])}")
+    if others:
+        terminal.write_lines(
+            f"These collections still have the old encoder: {', '.join(others)}. A server searches "
+            "only collections of its own encoder: re-encode them, too."
+        )
+    terminal.write_lines("Restart running servers.")
+    if not dropped:
+        terminal.write_lines(
+            f"The old vectors are kept: sightline reencode {name} --back or --drop-old"
+        )
+
+
+def _instruction(key: str, value: str, source: str) -> str:
+    if source == "default":
+        return f"{variable(key)}={value}, or {key} in sightline.toml"
+    return f"{key} to {value!r} in {source}" if source != variable(key) else f"{source}={value}"
+
+
+def _change_as_json(change: SpaceChange) -> dict[str, str]:
+    return {
+        "level": change.level,
+        "before": str(change.before),
+        "after": str(change.after),
+    }
+
+
+def _as_json(
+    summary: ReencodeSummary,
+    dropped: Sequence[EncoderIdentity],
+    advice: dict[str, dict[str, str]],
+    others: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "collection": summary.collection,
+        "switched": summary.switched,
+        "changes": [_change_as_json(each) for each in summary.changes],
+        "vectors": summary.vectors,
+        "unreadable": dict(summary.unreadable),
+        "dropped": [str(each) for each in dropped],
+        "settings_to_change": advice,
+        "collections_with_old_encoder": list(others),
+    }

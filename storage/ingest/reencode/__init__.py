@@ -1,0 +1,1 @@
+"""Give a collection vectors of another encoder while searches continue."""
