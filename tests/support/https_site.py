@@ -37,7 +37,7 @@ async def site(
 
     A response that ends in ``<drip>`` continues forever byte by byte, ``<flood>`` in large blocks.
     """
-    key, certificate = _certificate(folder, names)
+    key, certificate = write_certificate(folder, names)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     served = Site(0, certificate)
@@ -93,7 +93,7 @@ def moved(to: str) -> bytes:
     return page(b"", f"Location: {to}", status="302 Found")
 
 
-def _certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
+def write_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
     """Create a key and a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
