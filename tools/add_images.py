@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import anyio.to_thread
@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.ingest.discover.input_paths import InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecars import parse_mapping
-from sightline.storage.ingest.progress import IngestedFile
+from sightline.storage.ingest.progress import IngestedFile, IngestProgress
 from sightline.storage.isolation.caller import as_principal, current_principal
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
@@ -20,6 +20,7 @@ from sightline.tools.shared.argument_types import MAX_NAME_CHARS
 from sightline.tools.shared.dependencies import (
     Call,
     Dependencies,
+    ReportProgress,
     dependencies,
     principal,
     progress_reporter,
@@ -144,6 +145,19 @@ def _upload(deps: Dependencies, image: UploadedImage) -> Upload:
     return Upload(image.name, data, sidecar)
 
 
+def _on_change(report: ReportProgress) -> Callable[[IngestProgress], None]:
+    """Return a listener that reports changed counts only, as the protocol demands."""
+    last: tuple[int, int] | None = None
+
+    def update(progress: IngestProgress) -> None:
+        nonlocal last
+        if (progress.done, progress.total) != last:
+            last = progress.done, progress.total
+            report(*last)
+
+    return update
+
+
 async def tool(
     ctx: Call,
     collection: Annotated[
@@ -192,7 +206,7 @@ async def tool(
                 [*allowed, *items, *remote],
                 collection=name,
                 options=deps.ingest_options,
-                progress=lambda progress: report(progress.done, progress.total),
+                progress=_on_change(report),
                 passage_encoder=passage_encoder,
                 ocr_engine=deps.ocr_engine,
                 transcriber=deps.transcriber,
@@ -219,5 +233,6 @@ async def tool(
         assets=summary.images,
         passages=summary.passages,
         seconds=round(summary.seconds, 2),
+        notes=list(summary.notes) or None,
     )
     return to_tool_result(result)

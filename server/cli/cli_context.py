@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sightline.server.config import Settings
 from sightline.server.mcp_server.command_socket import ask_running_server
@@ -30,26 +30,40 @@ class ToolFailedError(SightlineError):
     """A tool call failed; the message is that of the tool."""
 
 
+class CalledTool(NamedTuple):
+    """The JSON result of a tool, and its images as files."""
+
+    result: dict[str, Any]
+    images: tuple[bytes, ...] = ()
+
+
 async def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a tool and return its JSON result; see `call_tool_with_images`."""
+    return (await call_tool_with_images(settings, tool, arguments)).result
+
+
+async def call_tool_with_images(
+    settings: Settings, tool: str, arguments: dict[str, Any], *, asks_server: bool = True
+) -> CalledTool:
     """Call a tool of a running server, or else of one in this process.
 
-    Return the structured result, or raise ToolFailedError.
+    Raises ToolFailedError.
     """
-    reply = ask_running_server(settings, tool, arguments)
+    reply = ask_running_server(settings, tool, arguments) if asks_server else None
     if reply is not None:
         if reply.result is None:
             raise ToolFailedError(reply.error)
-        return reply.result
+        return CalledTool(reply.result, reply.images)
     # They take a second to import, which a command that a server answers must not wait for.
     from mcp import Client
     from mcp.types import TextContent
 
     from sightline.server.app import create_app
-    from sightline.tools.shared.tool_results import read_result
+    from sightline.tools.shared.tool_results import read_images, read_result
 
     async with Client(create_app(settings, uses_llama_index=False, preloads=False)) as client:
         result = await client.call_tool(tool, arguments)
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
         raise ToolFailedError(" ".join(texts))
-    return read_result(result)
+    return CalledTool(read_result(result), tuple(read_images(result)))

@@ -47,6 +47,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "serve demo images and call every tool (built-in models, no download)",
         ),
         Command(
+            "setup",
+            "setup.setup_command",
+            "choose models, ingest a folder, search, connect",
+            ("sightline setup", "sightline setup ~/Pictures --yes --offline"),
+            "choose and download models, ingest a folder, search it and connect MCP clients",
+        ),
+        Command(
             "connect",
             "connect.connect_command",
             "add the server to an MCP client, or list them",
@@ -107,7 +114,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "search",
             "library.search",
             "find images or, with --text, passages",
-            ('sightline search "a red van" --collection album',),
+            (
+                'sightline search "a red van" --collection album',
+                "sightline search --like photo.jpg --open",
+            ),
             "search images (or, with --text, passages) and print a table",
         ),
         Command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import json
 import logging
@@ -27,11 +28,12 @@ from sightline.server.mcp_server.command_socket import (
     is_private,
     server_identity,
 )
-from sightline.tools.shared.tool_results import read_result
+from sightline.tools.shared.tool_results import read_images, read_result
 
 logger = logging.getLogger(__name__)
 
-_MAX_REQUEST_BYTES = 1 << 20
+#: A call may have a picture in base64.
+_MAX_REQUEST_BYTES = 8 << 20
 _REQUEST_SECONDS = 10.0
 _PEER_CREDENTIALS = struct.Struct("3i")  # process, user, group
 
@@ -140,7 +142,8 @@ class _CommandListener:
         if result.is_error:
             texts = [block.text for block in result.content if isinstance(block, TextContent)]
             return {"error": " ".join(texts)}
-        return {"result": read_result(result)}
+        images = [base64.b64encode(each).decode("ascii") for each in read_images(result)]
+        return {"result": read_result(result), "images": images}
 
 
 def _is_same_account(writer: asyncio.StreamWriter) -> bool:

@@ -5,7 +5,7 @@ server can enter. One connection is one call of a tool, by the operator of the s
 
     -> {"server": {...}, "tool": "search_images", "arguments": {"query": "a van"}}
     <- {"accepted": true}
-    <- {"result": {...}} or {"error": "message of the tool"}
+    <- {"result": {...}, "images": ["base64"]} or {"error": "message of the tool"}
 
 ``server`` must be equal to that of the server: it has the version and a digest of the settings. So
 the result is the same as without a server. Imports nothing heavy: a command asks before it loads.
@@ -13,6 +13,7 @@ the result is the same as without a server. Imports nothing heavy: a command ask
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -41,10 +42,11 @@ _WITHOUT_EFFECT = {
 
 
 class CommandReply(NamedTuple):
-    """The result of a tool as JSON, or the message of its error."""
+    """The result of a tool as JSON with its images, or the message of its error."""
 
     result: dict[str, Any] | None
     error: str
+    images: tuple[bytes, ...] = ()
 
 
 def command_folder(settings: Settings) -> Path:
@@ -139,7 +141,9 @@ def _ask(
             connection.settimeout(reply_seconds)
             reply = _read(replies)
     result = reply.get("result")
-    return CommandReply(result if isinstance(result, dict) else None, str(reply.get("error", "")))
+    images = tuple(base64.b64decode(each, validate=True) for each in reply.get("images", ()))
+    is_result = isinstance(result, dict)
+    return CommandReply(result if is_result else None, str(reply.get("error", "")), images)
 
 
 def _read(replies: BufferedReader) -> Mapping[str, Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sightline.server.models.text.cross_encoder_reranker import CrossEncoderReranker
     from sightline.server.models.text.passage_encoder import PassageEncoder
 
+#: Value of ``encoder.model``: the small encoder in the package.
+BUILTIN_ENCODER = "builtin"
 #: Value of ``encoder.passage_model``: the text tower of the image encoder.
 SAME_AS_IMAGES = "encoder"
 #: Value of ``detector.model``: none.

@@ -11,8 +11,8 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NoReturn
 
 from sightline.storage.text.hidden_characters import escape_hidden
@@ -38,23 +38,40 @@ def visible_json(value: object, indent: int | None = None) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
+def is_terminal() -> bool:
+    """Return whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
 def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    whole: Sequence[str] = (),
+    links: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write rows below their column names, wrapped to the width of the terminal.
 
-    The columns in ``whole``, such as names to copy, are not wrapped.
+    The columns in ``whole``, such as names to copy, are not wrapped. ``links`` are addresses in
+    ASCII for the cells of a column, empty for none; a terminal makes the text a link (OSC 8).
     """
     from rich.console import Console
+    from rich.style import Style
     from rich.table import Column, Table
     from rich.text import Text
 
     # A long path is wrapped, too: its end tells more than its beginning.
     kept = (Column(each, overflow="fold", no_wrap=each in whole) for each in columns)
     table = Table(*kept, box=None, pad_edge=False)
-    for row in rows:
-        # Not markup, because captions can contain "[red]".
-        table.add_row(*(Text(_encodable(escape_hidden(cell), sys.stdout.encoding)) for cell in row))
+    for number, row in enumerate(rows):
+        cells = []
+        for column, cell in zip(columns, row, strict=True):
+            addresses = (links or {}).get(column)
+            address = addresses[number] if addresses else ""
+            # Not markup, because captions can contain "[red]".
+            text = _encodable(escape_hidden(cell), sys.stdout.encoding)
+            cells.append(Text(text, Style(link=address) if address else ""))
+        table.add_row(*cells)
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
@@ -65,7 +82,7 @@ def write_traceback(error: BaseException) -> None:
 
 @contextmanager
 def progress_bar(*, shown: bool) -> Iterator[UpdateBar]:
-    """Show a progress bar on stderr; yield the callback that updates it."""
+    """Show a progress bar for each description on stderr; yield what updates it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -82,12 +99,15 @@ def progress_bar(*, shown: bool) -> Iterator[UpdateBar]:
         TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task("opening", total=None, rate="")
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bars:
+        tasks = {"": bars.add_task("opening", total=None, rate="")}
 
         def update(description: str, done: int, total: int | None, rate: str) -> None:
-            bar.update(
-                task,
+            if description not in tasks:
+                is_first = "" in tasks
+                tasks[description] = tasks.pop("") if is_first else bars.add_task("", rate="")
+            bars.update(
+                tasks[description],
                 description=escape_hidden(description),
                 completed=done,
                 total=total,
@@ -95,6 +115,13 @@ def progress_bar(*, shown: bool) -> Iterator[UpdateBar]:
             )
 
         yield update
+
+
+@contextmanager
+def lines_on_stderr() -> Iterator[None]:
+    """Write the lines of the block to stderr, because stdout is for JSON."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def close_stderr() -> None:

@@ -31,7 +31,7 @@ from sightline.storage.ingest.detect.detect_stage import DetectorProvider, Detec
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, trees_of
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
-from sightline.storage.ingest.embed.reliability_stage import measure_reliability
+from sightline.storage.ingest.embed.reliability_stage import judge_encoder
 from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
 from sightline.storage.ingest.ingest_capacity import FileMemory, IngestCapacity, Threads
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -287,6 +287,7 @@ class _IngestRun:
         while (task := await self._hashed.get()) is not None:
             decisions = await self._dedup.decide(await task)
             self._decided += len(decisions)
+            self.stats.passed["check"] = self._decided
             self.stats.total = max(self.stats.total, self._decided)
             for decision in decisions:
                 await self._account(decision)
@@ -386,13 +387,11 @@ class _IngestRun:
                 await connection.execute(_SQL["analyze"])
         self.stats.add_time("index", time.perf_counter() - started)
         await self.detect.run()
-        if not added:
-            return
         started = time.perf_counter()
-        await measure_reliability(
+        self.stats.notes += await judge_encoder(
             self.database,
             self.spaces.asset,
-            self.collection.id,
+            self.collection,
             self.encoder,
             added=added,
             batch_size=self.options.batch_size,

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 Outcome = Literal["added", "replaced", "updated", "unchanged", "duplicate", "failed"]
 Stage = Literal["files", "index", "done"]
+#: Stages of a file that is new or changed, before it is written.
+FileStage = Literal["check", "decode", "encode"]
 
 MAX_EXAMPLES = 5
+_NOTIFY_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +40,19 @@ class OutcomeCounts:
 class IngestProgress(OutcomeCounts):
     """The state of a running ingest. Counts are of committed files only.
 
-    ``total`` grows when an archive contains more than one file.
+    ``total`` grows when an archive contains more than one file. ``passed`` are the files that have
+    passed a stage.
     """
 
     stage: Stage
     total: int
     seconds: float
+    passed: Mapping[FileStage, int] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> int:
+        """Return the files that need no work."""
+        return self.unchanged + self.duplicate
 
     @property
     def files_per_second(self) -> float:
@@ -82,7 +92,7 @@ class IngestSummary(OutcomeCounts):
 
     ``files`` are the first ones, as many as were asked for. ``readings`` counts images by the way
     their text was read, as in the column ``asset.reading``. ``untranscribed_minutes`` are those of
-    sound that no transcriber read.
+    sound that no transcriber read. ``notes`` say what a user should change.
 
     Stages overlap: ``decode`` is summed over the workers, the others over their own tasks. Memory
     is the peak, in MiB.
@@ -100,6 +110,7 @@ class IngestSummary(OutcomeCounts):
     peak_rss_mib: float
     worker_peak_rss_mib: float
     untranscribed_minutes: float = 0.0
+    notes: tuple[str, ...] = ()
     files: tuple[IngestedFile, ...] = ()
 
     @property
@@ -151,6 +162,9 @@ class IngestStats:
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     untranscribed_seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    passed: Counter[FileStage] = field(default_factory=Counter)
+    _notified: float = 0.0
     _failures: dict[str, _Cases] = field(default_factory=dict)
     _warnings: dict[str, _Cases] = field(default_factory=dict)
 
@@ -173,9 +187,23 @@ class IngestStats:
     def add_time(self, stage: str, seconds: float) -> None:
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
+    def add_passed(self, stage: FileStage, files: int = 1) -> None:
+        """Count files that have passed a stage; notify a few times each second."""
+        self.passed[stage] += files
+        if time.perf_counter() - self._notified >= _NOTIFY_SECONDS:
+            self.notify()
+
     def notify(self, stage: Stage = "files") -> None:
-        seconds = time.perf_counter() - self.started
-        self.listener(IngestProgress(stage=stage, total=self.total, seconds=seconds, **self.counts))
+        self._notified = time.perf_counter()
+        seconds = self._notified - self.started
+        progress = IngestProgress(
+            stage=stage,
+            total=self.total,
+            seconds=seconds,
+            passed=dict(self.passed),
+            **self.counts,
+        )
+        self.listener(progress)
 
     def summary(
         self, workers: int, worker_peak_rss_kib: int, files: Sequence[IngestedFile]
@@ -194,6 +222,7 @@ class IngestStats:
             stages=dict(self.stages),
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale,
             worker_peak_rss_mib=worker_peak_rss_kib / scale,
+            notes=tuple(self.notes),
             files=tuple(files),
             untranscribed_minutes=round(self.untranscribed_seconds / 60, 2),
         )

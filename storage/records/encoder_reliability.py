@@ -28,6 +28,8 @@ _MAX_TEXT_CHARS = 1_000  # more than encoders read
 _MAX_LINES = 40
 _MAX_UNMEASURED_CHANGE = 0.1
 _KINDS = ("image", "page", "frame")
+_PICTURE_KINDS = ("image", "frame")  # pages are found by their text
+_MAX_NAMES = 3
 _NEAR_TOP = 0.1
 """Share of images that count as near the top."""
 
@@ -55,6 +57,10 @@ class EncoderReliability:
         keys = ((collection_id, each) for each in (_KINDS if kind is None else (kind,)))
         best = max((self.by_kind[key] for key in keys if key in self.by_kind), default=1.0)
         return best if best >= MIN_RELIABILITY else 0.0
+
+    def knows_pictures(self, collection_id: int) -> bool:
+        """Return whether words find what pictures show, as far as it was measured."""
+        return all(self.of(collection_id, kind) > 0 for kind in _PICTURE_KINDS)
 
 
 RELIABLE = EncoderReliability()
@@ -156,6 +162,24 @@ async def load(
     return EncoderReliability(
         {(row["collection_id"], row["asset_kind"]): row["reliability"] for row in rows},
         float(np.mean(deviations)) if deviations else None,
+    )
+
+
+def unknown_pictures(
+    reliability: EncoderReliability, encoder: EncoderIdentity, collections: Mapping[int, str]
+) -> str | None:
+    """Return a note if there are pictures that the encoder does not know.
+
+    ``collections`` has names by id.
+    """
+    names = [repr(name) for id_, name in collections.items() if not reliability.knows_pictures(id_)]
+    if not names:
+        return None
+    more = len(names) - _MAX_NAMES
+    listed = ", ".join(sorted(names)[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"Words do not find what the pictures of {listed} show, only texts and captions: the "
+        f"encoder {encoder.name!r} does not know such pictures. Choose another: sightline setup"
     )
 
 

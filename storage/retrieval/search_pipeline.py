@@ -139,7 +139,13 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             retrievers=fused.reports,
             timings_ms={**timer.stages, "total": timer.total()},
             next_cursor=encode_cursor(self.signing_key, end, digest) if has_more else None,
-            notes=(*scope.notes, *fused.notes, *problems, *_notes_on_weak_hits(ranked)),
+            notes=(
+                *scope.notes,
+                *fused.notes,
+                *problems,
+                *_notes_on_weak_hits(ranked),
+                *self._notes_on_encoder(query, visual_weight, scope, reliability),
+            ),
             reranked=reranked,
             fused_keys=tuple(
                 hit.key for hit in fused.hits[:MAX_RESULTS] if hit.key not in excluded
@@ -222,6 +228,20 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
 
             key = (encoder, tuple(ids))
             return scope, await self.caches.encoder_reliability.get(key, load)
+
+    def _notes_on_encoder(
+        self,
+        query: str,
+        visual_weight: float | None,
+        scope: SearchScope,
+        reliability: EncoderReliability,
+    ) -> tuple[str, ...]:
+        """Say which pictures the encoder of a text query does not know."""
+        encoder = self._encoders().get("asset")
+        if encoder is None or not query or visual_weight == 0 or "asset" not in scope.spaces:
+            return ()
+        note = encoder_reliability.unknown_pictures(reliability, encoder, scope.collections)
+        return () if note is None else (note,)
 
     async def _rerank(
         self, query: str, hits: Sequence[FusedHit]

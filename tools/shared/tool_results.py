@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -345,6 +345,13 @@ def read_result(result: CallToolResult) -> dict[str, Any]:
         raise ValueError(f"The first block of the result is {first.type}, not text.")
     data: dict[str, Any] = json.loads(first.text)
     return data
+
+
+def read_images(result: CallToolResult) -> Iterator[bytes]:
+    """Yield the images of a result as files."""
+    for block in result.content:
+        if isinstance(block, ImageContent):
+            yield base64.b64decode(block.data)
 
 
 def to_resource_error(error: SightlineError) -> ResourceError:

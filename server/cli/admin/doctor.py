@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ from sightline.storage.errors import SightlineError, describe
 from sightline.storage.ingest.decode.worker.documents.libre_office import find_libre_office
 from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat
 from sightline.storage.interfaces import SPEECH_RATE, EncoderIdentity
-from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.records import collections, embedding_spaces, encoder_reliability
 from sightline.storage.retrieval import RerankCandidate, RerankModel
 from sightline.storage.types import Level
 from sightline.tools.vlm.vlm_reranker import VlmReranker
@@ -174,13 +174,16 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
             encoder = await runtime.encoder.get()
             encoders = {"asset": encoder.identity, "passage": encoder.identity}
             yield Diagnosis("ok", subject, str(encoder.identity))
-            if settings.encoder.model == "builtin":
+            found = {each.id: each.name for each in overviews}
+            note = await _unknown_pictures(runtime, encoder.identity, found) if found else None
+            if note is not None:
+                yield Diagnosis("note", subject, note)
+            elif settings.encoder.model == "builtin":
                 yield Diagnosis(
                     "note",
                     subject,
                     "knows synthetic scenes only; photos are found by caption, text and "
-                    "similarity. Set SIGHTLINE_ENCODER__MODEL to a production model, such as "
-                    "siglip2-base (sightline models pull siglip2-base)",
+                    "similarity. Choose another: sightline setup",
                 )
             if runtime.passage_encoder is not None:
                 subject = f"passage encoder {settings.encoder.passage_model}"
@@ -213,6 +216,15 @@ async def check_roles(connection: Connection) -> AsyncIterator[Diagnosis]:
             await row_security.bindings(connection, kind=kind) for kind in get_args(BindingKind)
         ]
         yield Diagnosis("error" if any(bound) else "note", "roles", problem)
+
+
+async def _unknown_pictures(
+    runtime: Runtime, encoder: EncoderIdentity, names: Mapping[int, str]
+) -> str | None:
+    database = await runtime.database.get()
+    async with database.connection() as connection:
+        found = await encoder_reliability.load(connection, encoder, list(names))
+    return encoder_reliability.unknown_pictures(found, encoder, names)
 
 
 async def _vlm(settings: Settings) -> Diagnosis:

@@ -18,7 +18,8 @@ from sightline.server.cli.demo.tour import (
     run_demo_tour,
     run_user_tour,
 )
-from sightline.server.cli.library.ingest import ingest_paths, ingest_progress, print_summary
+from sightline.server.cli.library.ingest import ingest_paths, ingest_progress
+from sightline.server.cli.library.ingest_summary import print_summary
 from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.server.observability import logs

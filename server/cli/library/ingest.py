@@ -7,9 +7,10 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 from sightline.server.cli.cli_context import open_dependencies
+from sightline.server.cli.library.ingest_summary import print_summary
 from sightline.server.config import Settings, load_settings, variable
 from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES, find_models
 from sightline.server.observability import logs, terminal
@@ -20,7 +21,12 @@ from sightline.storage.ingest import collection_settings, failed_files, pipeline
 from sightline.storage.ingest.detect.detect_stage import DETECT_SETTING
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
-from sightline.storage.ingest.progress import MAX_EXAMPLES, IngestProgress, IngestSummary
+from sightline.storage.ingest.progress import (
+    MAX_EXAMPLES,
+    FileStage,
+    IngestProgress,
+    IngestSummary,
+)
 from sightline.storage.records import collections
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -255,45 +261,19 @@ def _parse_url(settings: Settings, url: str) -> IngestInput:
 
 @contextmanager
 def ingest_progress(*, shown: bool) -> Iterator[Callable[[IngestProgress], None]]:
-    """Show a progress bar on stderr; yield the callback that updates it."""
+    """Show a progress bar for each stage; yield the callback that updates them."""
     with terminal.progress_bar(shown=shown) as update_bar:
 
         def update(progress: IngestProgress) -> None:
-            description = "indexing" if progress.stage == "index" else "ingesting"
-            rate = f"{progress.files_per_second:.1f} files/s"
-            update_bar(description, progress.done, progress.total, rate)
+            total = progress.total
+            new = max(total - progress.skipped, 0)
+            for stage in get_args(FileStage):
+                done = min(progress.passed.get(stage, 0), total)
+                update_bar(stage, done, total if stage == "check" else new, "")
+            written = progress.done - progress.skipped
+            update_bar("write", written, new, f"{progress.files_per_second:.1f} files/s")
+            if progress.stage != "files":
+                is_done = progress.stage == "done"
+                update_bar("index", int(is_done), 1, "")
 
         yield update
-
-
-def print_summary(summary: IngestSummary) -> None:
-    """Print the number of files by outcome, the times and the problems."""
-    counts = ("added", "replaced", "updated", "unchanged", "duplicate", "failed")
-    outcomes = ", ".join(
-        f"{getattr(summary, name)} {name}" for name in counts if getattr(summary, name)
-    )
-    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.stages.items())
-    terminal.write_lines(
-        f"{summary.collection}: {outcomes or 'no files'}; {summary.images} images and "
-        f"{summary.passages} passages in {summary.seconds:.1f} s "
-        f"({summary.images_per_second:.1f} images/s)",
-        f"time: {times} ({summary.workers} workers; stages overlap); "
-        f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB",
-    )
-    if summary.readings:
-        readings = ", ".join(f"{count} {name}" for name, count in summary.readings.items())
-        terminal.write_lines(f"text of pages: {readings}")
-    if summary.untranscribed_minutes:
-        terminal.write_lines(
-            f"speech: {summary.untranscribed_minutes:.1f} minutes of sound were not transcribed; "
-            f"set {variable('speech.base_url')} or {variable('speech.model')}"
-        )
-    for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
-        for code, noted in noted_by_code.items():
-            terminal.write_lines(f"{title}: {code}, {noted.count}")
-            examples = noted.examples[:MAX_EXAMPLES]
-            terminal.write_lines(*(f"  {name}: {reason}" for name, reason in examples))
-    if summary.failed:
-        terminal.write_lines(
-            f"All failed files with advice: sightline failures --collection {summary.collection}"
-        )

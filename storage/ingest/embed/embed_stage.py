@@ -131,9 +131,11 @@ class EmbedStage:
     async def join_sources(self) -> None:
         """Wait for the vectors of each decoded source, in order, until the sources end."""
         while (source := await self.decoded.get()) is not None:
+            self.stats.add_passed("decode")
             await self.embedded.put(
                 source if isinstance(source, stages.FailedSource) else await self._join(source)
             )
+            self.stats.add_passed("encode")
         await self.embedded.put(None)
 
     async def _next_batch(self) -> list[stages.EncodeRequest]:

@@ -17,6 +17,7 @@ from sightline.storage.errors import MediaError, ModelError
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder
 from sightline.storage.interfaces import FamiliarityMeasure, ImageEncoder, Vectors
 from sightline.storage.records import encoder_reliability
+from sightline.storage.records.collections import Collection
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.records.encoder_reliability import (
     MIN_TEXTS,
@@ -27,6 +28,27 @@ from sightline.storage.records.encoder_reliability import (
 logger = logging.getLogger(__name__)
 
 _MIN_DEVIATION = 1e-6
+
+
+async def judge_encoder(
+    database: Database,
+    space: EmbeddingSpace,
+    collection: Collection,
+    encoder: ImageEncoder,
+    *,
+    added: int,
+    batch_size: int,
+) -> list[str]:
+    """Measure if anything was ``added``; return a note if words do not find pictures."""
+    if added:
+        await measure_reliability(
+            database, space, collection.id, encoder, added=added, batch_size=batch_size
+        )
+    async with database.connection() as connection:
+        found = await encoder_reliability.load(connection, space.identity, [collection.id])
+    names = {collection.id: collection.name}
+    note = encoder_reliability.unknown_pictures(found, space.identity, names)
+    return [] if note is None else [note]
 
 
 async def measure_reliability(

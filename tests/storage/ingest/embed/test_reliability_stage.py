@@ -83,6 +83,21 @@ async def test_without_text_an_encoder_is_as_reliable_as_the_pictures_are_famili
     assert await measured(bench) == {"image": (expected, 20)}
 
 
+async def test_an_ingest_says_each_time_that_words_do_not_find_its_pictures(
+    bench: Bench, album: Path
+) -> None:
+    fill(album, range(20))
+    encoder = DoubtfulEncoder(0.1)
+    (note,) = (await bench.ingest("album", encoder=encoder)).notes
+    assert note.startswith("Words do not find what the pictures of 'album' show")
+    assert encoder.identity.name in note
+    assert note.endswith("sightline setup")
+    assert (await bench.ingest("album", encoder=encoder)).notes == (note,)
+    assert (
+        await bench.ingest("album", collection="known", encoder=DoubtfulEncoder(0.9))
+    ).notes == ()
+
+
 async def test_captions_count_more_than_familiar_pictures(bench: Bench, album: Path) -> None:
     fill(album, range(40), captioned=True)
     await bench.ingest("album", encoder=DoubtfulEncoder(1.0))

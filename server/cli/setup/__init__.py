@@ -1,0 +1,1 @@
+"""``sightline setup``: choose models, ingest, search and connect clients."""
