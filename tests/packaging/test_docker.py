@@ -7,7 +7,6 @@ import fnmatch
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -304,17 +303,3 @@ def test_the_script_needs_a_password() -> None:
     )
     assert done.returncode != 0
     assert b"SIGHTLINE_PASSWORD" in done.stderr
-
-
-def test_each_docker_command_of_the_guide_names_files_that_exist() -> None:
-    guide = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^ *docker (.+?)(?<!\\)$", guide.replace("\\\n", ""), re.MULTILINE)
-    assert len(commands) >= 6
-    for command in commands:
-        words = shlex.split(command)
-        files = [words[i + 1] for i, word in enumerate(words) if word == "--file"]
-        assert [name for name in files if not (ROOT / name).exists()] == []
-        if "sightline" in words and words[0] in {"run", "compose"}:
-            rest = words[len(words) - words[::-1].index("sightline") :]
-            if rest:
-                build_parser().parse_args(rest[: rest.index(">")] if ">" in rest else rest)
