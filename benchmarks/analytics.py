@@ -167,7 +167,7 @@ async def _export(database: Database, folder: Path) -> None:
 _EXPORT = """
 import asyncio, re, sys, time
 from pathlib import Path
-from sightline.storage.analytics.view_export import export_view
+from sightline.storage.analytics.export import export_view
 from sightline.storage.db.pool import Database
 
 async def main(dsn, format_, path):

@@ -18,11 +18,11 @@ from sightline.tools.shared.tool_results import (
 )
 
 DESCRIPTION = """\
-Analyze all collections with one read-only SQL statement (PostgreSQL). Views: assets, sources,
-regions, passages, annotations, detections, embeddings, embedding_spaces, cluster_members, searches.
-Functions: nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k), coverage(),
-outliers(k), centroid(collection), drift(period, period), similarity(a, b),
-overlapping_annotations(). The resource sightline://analytics/schema describes them."""
+Analyze all collections with one read-only PostgreSQL statement. Views: collections, assets,
+sources, regions, passages, annotations, detections, embeddings, embedding_spaces, cluster_members,
+searches. Functions: nearest(asset, k), knn(assets, k), search(vector, k), search_text(words, k),
+duplicates(max_distance), clusters(k), coverage(), outliers(k), centroid(), drift(period, period),
+similarity(a, b), overlapping_annotations(). Described in sightline://analytics/schema."""
 
 # The SDK passes a context only to templates, so the only page is a variable.
 SCHEMA_URI = "sightline://analytics/{page}"

@@ -1,15 +1,17 @@
 -- The schemas stay: sightline holds the version and the locks, and not every role may create
 -- schemas again. The extension and the roles stay: other databases or schemas may use them.
 DROP VIEW
-    analytics.assets, analytics.sources, analytics.passages, analytics.annotations,
-    analytics.detections,
+    analytics.collections, analytics.assets, analytics.sources, analytics.passages,
+    analytics.annotations, analytics.detections,
     analytics.regions, analytics.embeddings, analytics.embedding_spaces, analytics.searches,
     analytics.cluster_members;
 DROP FUNCTION
-    analytics.search, analytics.nearest, analytics.duplicates, analytics.clusters,
+    analytics.search, analytics.search_text, analytics.nearest, analytics.knn,
+    analytics.duplicates, analytics.clusters,
     analytics.coverage, analytics.similarity, analytics.centroid, analytics.outliers,
     analytics.drift, analytics.overlapping_annotations, analytics.require_row_size,
-    analytics.query_plan, sightline.resolve_embedding_space;
+    analytics.query_plan, sightline.resolve_embedding_space, sightline.filter_condition,
+    sightline.filter_comparison, sightline.nested_json, sightline.filter_tables;
 DROP TABLE
     sightline.collection_binding, sightline.principal, sightline.near_duplicate,
     sightline.compared_asset, sightline.cluster_member, sightline.cluster,

@@ -411,14 +411,17 @@ CREATE TABLE sightline.retrieval_log (
     timings_ms jsonb NOT NULL DEFAULT '{}',
     total_ms real NOT NULL,
     result_count integer NOT NULL,
+    weak_count integer,
     results jsonb NOT NULL DEFAULT '[]',
     request_id text
 );
 CREATE INDEX retrieval_log_created_at_idx ON sightline.retrieval_log (created_at);
 CREATE INDEX retrieval_log_principal_idx ON sightline.retrieval_log (principal, created_at);
 COMMENT ON TABLE sightline.retrieval_log IS 'Searches with stage times and results.';
+COMMENT ON COLUMN sightline.retrieval_log.weak_count IS
+    'Results that do not stand out from chance; null if the search does not tell.';
 COMMENT ON COLUMN sightline.retrieval_log.results IS
-    'Asset or passage ids with scores, best first.';
+    'Asset or passage ids with scores, best first; "weak" if they do not stand out from chance.';
 
 -- Result of `sightline analyze` for one collection, embedding space and number of clusters.
 CREATE TABLE sightline.cluster (
@@ -526,10 +529,11 @@ BEGIN
         FROM (VALUES
             ('collection', '{name, settings, created_at}'),
             ('embedding_space', '{encoder, weights, preprocessing, dimension, level, created_at}'),
-            ('source', '{name, kind, mime_type, byte_size, metadata, state, error_code, error,
-                ingested_at}'),
-            ('asset', '{kind, page, frame_seconds, width, height, captured_at, captured_local,
-                caption, metadata, latitude, longitude, perceptual_hash, symmetric_hash, reading,
+            ('source', '{content_key, name, location, kind, mime_type, byte_size, metadata, state,
+                error_code, error, ingested_at}'),
+            ('asset', '{kind, page, frame_seconds, location, sha256, width, height, captured_at,
+                captured_local, caption, metadata, latitude, longitude, perceptual_hash,
+                symmetric_hash, reading,
                 detection_run, created_at}'),
             ('region', '{kind, ordinal, x0, y0, x1, y1, label, score}'),
             ('passage', '{kind, text, language, page, start_seconds, end_seconds, char_start,
@@ -537,7 +541,7 @@ BEGIN
             ('annotation', '{label, x0, y0, x1, y1, score, origin, model, author, note,
                 created_at}'),
             ('retrieval_log', '{created_at, principal, tool, collection, query, arguments,
-                timings_ms, total_ms, result_count, results, request_id}'),
+                timings_ms, total_ms, result_count, weak_count, results, request_id}'),
             ('cluster', '{k, number, asset_count, mean_distance, analyzed_at}'),
             ('cluster_member', '{embedding_space_id, k, number, distance}'),
             ('near_duplicate', '{distance}')
@@ -682,14 +686,54 @@ CREATE POLICY by_collection ON sightline.retrieval_log
 
 ---------------------------------------------------------------------------------------------------
 -- Schema analytics: views. Names and columns stay stable while the tables may change. Views and
--- functions read with the rights of their owner: readers need no rights on the tables.
+-- functions read with the rights of their owner: readers need no rights on the tables. A column has
+-- one name, type and meaning everywhere; docs/reference/analytics-schema.md has the rules.
 ---------------------------------------------------------------------------------------------------
 
 COMMENT ON SCHEMA analytics IS 'Stable views and functions for analysts.';
 
+CREATE VIEW analytics.collections AS
+SELECT
+    c.name AS collection, c.settings, picture.encoder, picture.id AS embedding_space_id,
+    words.encoder AS text_encoder, words.id AS text_embedding_space_id,
+    s.source_count, s.failed_count, a.asset_count, p.passage_count, s.byte_size,
+    a.first_captured_at, a.last_captured_at, s.last_ingested_at, c.created_at
+FROM sightline.collection AS c
+LEFT JOIN sightline.collection_embedding_space AS u
+    ON u.collection_id = c.id AND u.level = 'asset'
+LEFT JOIN sightline.embedding_space AS picture ON picture.id = u.embedding_space_id
+LEFT JOIN sightline.collection_embedding_space AS w
+    ON w.collection_id = c.id AND w.level = 'passage'
+LEFT JOIN sightline.embedding_space AS words ON words.id = w.embedding_space_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS source_count, count(*) FILTER (WHERE state = 'failed') AS failed_count,
+        coalesce(sum(byte_size), 0)::bigint AS byte_size, max(ingested_at) AS last_ingested_at
+    FROM sightline.source WHERE collection_id = c.id
+) AS s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS asset_count, min(captured_at) AS first_captured_at,
+        max(captured_at) AS last_captured_at
+    FROM sightline.asset WHERE collection_id = c.id
+) AS a
+CROSS JOIN LATERAL (
+    SELECT count(*) AS passage_count FROM sightline.passage WHERE collection_id = c.id
+) AS p;
+COMMENT ON VIEW analytics.collections IS 'Collections with settings, encoders and counts.';
+COMMENT ON COLUMN analytics.collections.encoder IS
+    'Encoder of the assets, in the space embedding_space_id; null before the first vector.';
+COMMENT ON COLUMN analytics.collections.text_encoder IS
+    'Encoder of the passages, in the space text_embedding_space_id; null without one.';
+COMMENT ON COLUMN analytics.collections.source_count IS 'All sources, with the failed ones.';
+COMMENT ON COLUMN analytics.collections.byte_size IS 'Bytes of all ingested files.';
+
 CREATE VIEW analytics.assets AS
 SELECT
-    a.id AS asset_id, c.name AS collection, a.source_id, s.name AS source, a.kind, a.page,
+    a.id AS asset_id, c.name AS collection, a.source_id, s.name AS source,
+    encode(a.sha256, 'hex') AS content_sha256,
+    CASE WHEN starts_with(a.location, 'file:')
+        AND (SELECT sightline.current_principal_name()) IS NULL
+        THEN substr(a.location, 6) END AS path,
+    a.kind, a.page,
     a.frame_seconds, a.width, a.height, a.captured_at, a.captured_local, a.caption, a.metadata,
     s.metadata AS source_metadata, a.latitude, a.longitude, a.perceptual_hash, a.reading,
     a.created_at
@@ -700,6 +744,10 @@ COMMENT ON VIEW analytics.assets IS
     'Viewable images: image files, document pages, video frames, waveforms of sounds.';
 COMMENT ON COLUMN analytics.assets.asset_id IS 'Twelve characters, as in tool results.';
 COMMENT ON COLUMN analytics.assets.source IS 'Name of the ingested file or URL.';
+COMMENT ON COLUMN analytics.assets.content_sha256 IS 'SHA-256 of the image file, in hex.';
+COMMENT ON COLUMN analytics.assets.path IS
+    'Absolute path of the image file; null for pages and frames, for images from archives and '
+    'uploads (kept in the data folder), and in query_sql for a bound principal.';
 COMMENT ON COLUMN analytics.assets.kind IS 'image, page, frame or audio (its waveform).';
 COMMENT ON COLUMN analytics.assets.page IS 'Page number from 1; pages only.';
 COMMENT ON COLUMN analytics.assets.frame_seconds IS
@@ -720,11 +768,20 @@ COMMENT ON COLUMN analytics.assets.reading IS
 
 CREATE VIEW analytics.sources AS
 SELECT
-    s.id AS source_id, c.name AS collection, s.name, s.kind, s.mime_type, s.byte_size, s.metadata,
-    s.state, s.error_code, s.error, s.ingested_at
+    s.id AS source_id, c.name AS collection, s.name AS source,
+    encode(s.content_key, 'hex') AS content_sha256,
+    CASE WHEN starts_with(s.location, 'file:')
+        AND (SELECT sightline.current_principal_name()) IS NULL
+        THEN substr(s.location, 6) END AS path,
+    s.kind, s.mime_type, s.byte_size, s.metadata, s.state, s.error_code, s.error, s.ingested_at
 FROM sightline.source AS s
 JOIN sightline.collection AS c ON c.id = s.collection_id;
 COMMENT ON VIEW analytics.sources IS 'Ingested files and URLs, and those that failed.';
+COMMENT ON COLUMN analytics.sources.source IS 'Name as given to the ingest.';
+COMMENT ON COLUMN analytics.sources.content_sha256 IS
+    'SHA-256 of the file, in hex; of "path:" and its location if it could not be read.';
+COMMENT ON COLUMN analytics.sources.path IS
+    'Absolute path of the file; null as in assets.';
 COMMENT ON COLUMN analytics.sources.kind IS 'image, pdf, document, video, audio, text or unknown.';
 COMMENT ON COLUMN analytics.sources.state IS 'done or failed; error gives the reason.';
 
@@ -732,7 +789,7 @@ CREATE VIEW analytics.passages AS
 SELECT
     p.id AS passage_id, c.name AS collection, p.source_id, s.name AS source, p.asset_id,
     p.region_id, p.kind, p.text, p.language, p.page, p.start_seconds, p.end_seconds, p.char_start,
-    p.char_end, p.x0, p.y0, p.x1, p.y1, p.confidence, p.token_count
+    p.char_end, p.x0, p.y0, p.x1, p.y1, p.confidence, p.token_count::bigint AS token_count
 FROM sightline.passage AS p
 JOIN sightline.source AS s ON s.id = p.source_id
 JOIN sightline.collection AS c ON c.id = p.collection_id;
@@ -762,7 +819,7 @@ COMMENT ON COLUMN analytics.annotations.origin IS
 
 CREATE VIEW analytics.detections AS
 SELECT
-    c.name AS collection, n.asset_id, n.label, n.model, count(*) AS objects,
+    c.name AS collection, n.asset_id, n.label, n.model, count(*) AS object_count,
     max(n.score) AS best_score
 FROM sightline.annotation AS n
 JOIN sightline.asset AS a ON a.id = n.asset_id
@@ -787,18 +844,26 @@ COMMENT ON COLUMN analytics.regions.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
 COMMENT ON COLUMN analytics.regions.label IS 'Text of the OCR line, or label of the detection.';
 
+-- Postgres omits the joins of the kind from a query that does not read it.
 CREATE VIEW analytics.embeddings AS
 SELECT
-    e.embedding_space_id, sp.level, c.name AS collection, e.asset_id, e.region_id, e.passage_id,
-    sp.dimension, e.embedding
+    e.embedding_space_id, sp.level,
+    CASE sp.level WHEN 'asset' THEN a.kind WHEN 'region' THEN r.kind ELSE p.kind END AS kind,
+    c.name AS collection, e.asset_id, e.region_id, e.passage_id, sp.dimension, e.embedding
 FROM sightline.embedding AS e
 JOIN sightline.embedding_space AS sp ON sp.id = e.embedding_space_id
-JOIN sightline.collection AS c ON c.id = e.collection_id;
+JOIN sightline.collection AS c ON c.id = e.collection_id
+LEFT JOIN sightline.asset AS a ON a.id = e.asset_id
+LEFT JOIN sightline.region AS r ON r.id = e.region_id
+LEFT JOIN sightline.passage AS p ON p.id = e.passage_id;
 COMMENT ON VIEW analytics.embeddings IS
-    'Vectors. Compare only vectors of one embedding_space_id, by cosine distance (<=>). To find '
-    'nearest neighbors use the functions nearest and search, which use the vector index.';
+    'Vectors of assets, regions and passages: select one level, or also one kind. Compare only '
+    'vectors of one embedding_space_id, by cosine distance (<=>). This view reads all its rows: to '
+    'find nearest neighbors use the functions nearest, knn and search, which use the vector index.';
 COMMENT ON COLUMN analytics.embeddings.level IS
     'What the vector represents: asset, region or passage.';
+COMMENT ON COLUMN analytics.embeddings.kind IS
+    'Kind of that asset, region or passage, such as image, page, frame, tile or caption.';
 
 CREATE VIEW analytics.embedding_spaces AS
 SELECT
@@ -820,20 +885,27 @@ COMMENT ON COLUMN analytics.embedding_spaces.vector_count IS 'Number of vectors,
 
 CREATE VIEW analytics.searches AS
 SELECT
-    id AS search_id, created_at, principal, tool, collection, query, arguments, timings_ms,
-    total_ms, result_count, results, request_id
+    id AS search_id, created_at, principal, tool,
+    string_to_array(collection, ', ') AS collections, query, arguments, timings_ms, total_ms,
+    result_count::bigint AS result_count, weak_count::bigint AS weak_count, results, request_id
 FROM sightline.retrieval_log;
 COMMENT ON VIEW analytics.searches IS 'Searches with results and stage times.';
 COMMENT ON COLUMN analytics.searches.principal IS 'Token name; null without authentication.';
+COMMENT ON COLUMN analytics.searches.collections IS
+    'The collections that the search named; null for all.';
+COMMENT ON COLUMN analytics.searches.weak_count IS
+    'Results that do not stand out from chance: if it equals result_count, probably nothing was '
+    'found.';
 COMMENT ON COLUMN analytics.searches.timings_ms IS 'Milliseconds by stage.';
-COMMENT ON COLUMN analytics.searches.results IS 'Ids with their scores, best first.';
+COMMENT ON COLUMN analytics.searches.results IS
+    'Ids with their scores, best first; weak ones are marked.';
 COMMENT ON COLUMN analytics.searches.request_id IS
     'Id of the request, also in the log and the audit log.';
 
 CREATE VIEW analytics.cluster_members AS
 SELECT
-    m.asset_id, c.name AS collection, m.embedding_space_id, m.k, m.number AS cluster, m.distance,
-    g.analyzed_at
+    m.asset_id, c.name AS collection, m.embedding_space_id, m.k, m.number AS cluster,
+    m.distance::double precision AS distance, g.analyzed_at
 FROM sightline.cluster_member AS m
 JOIN sightline.cluster AS g
     ON (g.collection_id, g.embedding_space_id, g.k, g.number)
@@ -893,11 +965,284 @@ END
 $$;
 REVOKE ALL ON FUNCTION sightline.resolve_embedding_space FROM PUBLIC;
 
+-- Filters of the tools, in SQL: storage/retrieval/filters has the language and its meaning. The text
+-- of a condition consists of fixed expressions and quoted literals. Aliases: a asset, s source,
+-- c collection, p passage.
+CREATE FUNCTION sightline.filter_tables(of_level text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE of_level
+        WHEN 'passage' THEN 'sightline.passage AS p
+            LEFT JOIN sightline.asset AS a ON a.id = p.asset_id
+            JOIN sightline.source AS s ON s.id = p.source_id
+            JOIN sightline.collection AS c ON c.id = p.collection_id'
+        ELSE 'sightline.asset AS a
+            JOIN sightline.source AS s ON s.id = a.source_id
+            JOIN sightline.collection AS c ON c.id = a.collection_id'
+    END
+$$;
+
+CREATE FUNCTION sightline.nested_json(path text[], value jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE cardinality(path) WHEN 0 THEN value ELSE jsonb_build_object(
+        path[1], sightline.nested_json(path[2:], value)) END
+$$;
+
+-- The condition of one key. The type of a value is that of the JSON; a number may be a text.
+CREATE FUNCTION sightline.filter_comparison(
+    key text, operator text, value jsonb, of_level text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    local_time CONSTANT text := 'coalesce(a.captured_local, a.captured_at AT TIME ZONE ''UTC'')';
+    instant CONSTANT text := 'coalesce(a.captured_at, a.captured_local AT TIME ZONE ''UTC'')';
+    document CONSTANT text :=
+        CASE of_level WHEN 'passage' THEN 'coalesce(a.metadata, s.metadata)' ELSE 'a.metadata' END;
+    signs CONSTANT jsonb := '{"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}';
+    kind text := jsonb_typeof(value);
+    texts text[];
+    found record;
+    name text;
+    expression text;
+    first timestamp;
+    last timestamp;
+    is_known boolean;
+BEGIN
+    IF operator NOT IN ('eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'any', 'nin', 'contains',
+        'text_match', 'text_match_insensitive', 'is_empty')
+    THEN
+        RAISE EXCEPTION 'the operator % of % is not available in SQL',
+            quote_literal(operator), quote_literal(key)
+        USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Available: eq, ne, gt, gte, lt, lte, between, in, any, nin, contains, '
+                'text_match, text_match_insensitive, is_empty; and, or, not.';
+    ELSIF operator IN ('in', 'any', 'nin') THEN
+        IF kind <> 'array' THEN
+            RAISE EXCEPTION '% of % takes a list, not %', operator, quote_literal(key), value
+            USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        SELECT format('(%s)', coalesce(string_agg(
+            sightline.filter_comparison(key, 'eq', each, of_level), ' OR '), 'false'))
+        INTO expression FROM jsonb_array_elements(value) AS each;
+        RETURN CASE operator WHEN 'nin' THEN format('(%s IS NOT TRUE)', expression)
+            ELSE expression END;
+    ELSIF operator = 'ne' THEN
+        RETURN format('(%s IS NOT TRUE)',
+            sightline.filter_comparison(key, 'eq', value, of_level));
+    ELSIF operator = 'is_empty' AND kind = 'boolean' THEN
+        IF value = 'false' THEN
+            RETURN format('(%s IS NOT TRUE)',
+                sightline.filter_comparison(key, 'is_empty', 'true', of_level));
+        END IF;
+        kind := 'null';
+    ELSIF operator = 'is_empty' OR (kind = 'null' AND operator <> 'eq')
+        OR kind NOT IN ('null', 'string', 'number', 'boolean')
+        OR (starts_with(operator, 'text_match') AND kind <> 'string')
+        OR (kind = 'boolean' AND operator IN ('gt', 'gte', 'lt', 'lte'))
+    THEN
+        RAISE EXCEPTION '% of % does not take the value %', operator, quote_literal(key), value
+        USING ERRCODE = 'invalid_parameter_value', HINT = CASE operator
+            WHEN 'is_empty' THEN 'It takes true or false.'
+            ELSE 'It takes a text or a number; "in" takes a list of them.' END;
+    END IF;
+
+    SELECT * INTO found FROM (VALUES
+        ('asset', NULL, 'a.id', 'text'),
+        ('collection', NULL, 'c.name', 'text'),
+        ('source', NULL, 's.name', 'text'),
+        ('file_name', NULL, 'regexp_replace(s.name, ''^.*[/\\]'', '''')', 'text'),
+        ('mime_type', NULL, 's.mime_type', 'text'),
+        ('kind', 'asset', 'a.kind', 'text'),
+        ('kind', 'passage', 'p.kind', 'text'),
+        ('asset_kind', 'passage', 'a.kind', 'text'),
+        ('page', 'asset', 'a.page', 'number'),
+        ('page', 'passage', 'coalesce(p.page, a.page)', 'number'),
+        ('seconds', 'asset', 'a.frame_seconds', 'number'),
+        ('seconds', 'passage', 'coalesce(p.start_seconds, a.frame_seconds)', 'number'),
+        ('width', NULL, 'a.width', 'number'),
+        ('height', NULL, 'a.height', 'number'),
+        ('caption', NULL, 'a.caption', 'text'),
+        ('text', 'passage', 'p.text', 'text'),
+        ('language', 'passage', 'p.language', 'text'),
+        ('confidence', 'passage', 'p.confidence', 'number'),
+        ('captured_at', NULL, instant, 'moment'),
+        ('captured_at.month', NULL, format('to_char(%s, ''YYYY-MM'')', local_time), 'text'),
+        ('captured_at.year', NULL, format('extract(year FROM %s)', local_time), 'number')
+    ) AS shown (key, level, expression, type)
+    WHERE shown.key = filter_comparison.key AND coalesce(shown.level, of_level) = of_level;
+
+    IF found.type = 'moment' AND kind <> 'null' THEN
+        IF value #>> '{}' !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$'
+            OR operator NOT IN ('eq', 'gt', 'gte', 'lt', 'lte')
+        THEN
+            RAISE EXCEPTION '% of % does not take the value %',
+                operator, quote_literal(key), value
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'Compare it with a date or time such as "2024-05-01" or "2024-05-01T17:00".';
+        END IF;
+        -- A day, a minute or a second is the range from first to last.
+        name := value #>> '{}';
+        IF name ~ '[T ].*(Z|[+-]\d\d:?\d\d)$' THEN
+            first := name::timestamptz AT TIME ZONE 'UTC';
+            expression := format('(%s AT TIME ZONE ''UTC'')', instant);
+        ELSE
+            first := name::timestamp;
+            expression := local_time;
+        END IF;
+        last := first + CASE
+            WHEN name !~ '[T ]' THEN interval '1 day'
+            WHEN name ~ '[T ]\d\d:\d\d(Z|[+-]\d\d:?\d\d)?$' THEN interval '1 minute'
+            ELSE interval '1 second' END;
+        RETURN CASE operator
+            WHEN 'eq' THEN format('(%1$s >= %2$L AND %1$s < %3$L)', expression, first, last)
+            WHEN 'gt' THEN format('(%s >= %L)', expression, last)
+            WHEN 'gte' THEN format('(%s >= %L)', expression, first)
+            WHEN 'lt' THEN format('(%s < %L)', expression, first)
+            ELSE format('(%s < %L)', expression, last)
+        END;
+    ELSIF found.expression IS NOT NULL THEN
+        IF kind = 'null' THEN
+            RETURN format(CASE found.type WHEN 'text' THEN '(coalesce(%s, '''') = '''')'
+                ELSE '(%s IS NULL)' END, found.expression);
+        ELSIF operator IN ('contains', 'text_match', 'text_match_insensitive')
+            AND found.type = 'text' AND kind = 'string'
+        THEN
+            RETURN format(CASE operator
+                WHEN 'text_match_insensitive' THEN '(strpos(lower(%s), lower(%L)) > 0)'
+                ELSE '(strpos(%s, %L) > 0)' END, found.expression, value #>> '{}');
+        ELSIF signs ? operator AND (CASE found.type WHEN 'text' THEN kind = 'string'
+            ELSE value #>> '{}' ~ '^[+-]?\d{1,15}(\.\d{1,15})?$' AND kind <> 'boolean' END)
+        THEN
+            RETURN format(CASE
+                WHEN found.type = 'number' THEN '(%s %s %L::float8)'
+                WHEN operator = 'eq' THEN '(%s %s %L)'
+                ELSE '((%s) COLLATE "C" %s %L)' END,
+                found.expression, signs ->> operator, value #>> '{}');
+        END IF;
+        RAISE EXCEPTION '% is a %: % does not take the value %',
+            quote_literal(key), found.type, operator, value
+        USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    -- A key of the metadata, or with dots a nested one.
+    name := regexp_replace(key, '^metadata\.', '');
+    SELECT CASE WHEN strpos(name, '.') = 0 THEN ARRAY[name] ELSE string_to_array(name, '.') END
+    INTO texts;
+    EXECUTE format('SELECT EXISTS (SELECT FROM sightline.asset WHERE metadata ? %1$L)
+        OR EXISTS (SELECT FROM sightline.source WHERE metadata ? %1$L)', name) INTO is_known;
+    IF is_known THEN
+        texts := ARRAY[name];
+    ELSE
+        EXECUTE format('SELECT EXISTS (SELECT FROM sightline.asset WHERE metadata #> %1$L IS NOT NULL)
+            OR EXISTS (SELECT FROM sightline.source WHERE metadata #> %1$L IS NOT NULL)', texts)
+        INTO is_known;
+    END IF;
+    IF NOT is_known THEN
+        RAISE EXCEPTION 'the filter key % is not available in SQL', quote_literal(key)
+        USING ERRCODE = 'invalid_parameter_value', HINT = format(
+            'Available: %s, and keys of the metadata. For other conditions, join the view.',
+            'asset, collection, source, file_name, mime_type, kind, page, seconds, width, height, '
+            'caption, captured_at, captured_at.month, captured_at.year'
+            || CASE of_level WHEN 'passage' THEN ', asset_kind, text, language, confidence'
+                ELSE '' END);
+    END IF;
+    expression := format('(%s #> %L)', document, texts);
+    IF kind = 'null' THEN
+        RETURN format('(coalesce(%s, ''null'') IN (''null'', ''""'', ''[]'', ''{}''))', expression);
+    ELSIF operator IN ('gt', 'gte', 'lt', 'lte') THEN
+        RETURN CASE kind
+            WHEN 'string' THEN format(
+                '(jsonb_typeof(%1$s) = ''string'' AND (%1$s #>> ''{}'') COLLATE "C" %2$s %3$L)',
+                expression, signs ->> operator, value #>> '{}')
+            ELSE format('(jsonb_typeof(%1$s) = ''number'' AND %1$s %2$s %3$L::jsonb)',
+                expression, signs ->> operator, value) END;
+    ELSIF starts_with(operator, 'text_match') THEN
+        RETURN format(CASE operator
+            WHEN 'text_match_insensitive' THEN '(strpos(lower(%s #>> ''{}''), lower(%L)) > 0)'
+            ELSE '(strpos(%s #>> ''{}'', %L) > 0)' END, expression, value #>> '{}');
+    ELSIF operator = 'contains' THEN
+        RETURN format('(%1$s @> jsonb_build_array(%2$L::jsonb)%3$s)', expression, value,
+            CASE kind WHEN 'string' THEN format(' OR (jsonb_typeof(%1$s) = ''string'' AND
+                strpos(%1$s #>> ''{}'', %2$L) > 0)', expression, value #>> '{}') ELSE '' END);
+    END IF;
+    -- A value, or a list that contains it; @> of the document uses its index.
+    RETURN format('(%1$s @> %2$L::jsonb OR %1$s @> %3$L::jsonb)', document,
+        sightline.nested_json(texts, value),
+        sightline.nested_json(texts, jsonb_build_array(value)));
+END
+$$;
+
+CREATE FUNCTION sightline.filter_condition(filters jsonb, of_level text, depth integer DEFAULT 1)
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    entry record;
+    part record;
+    parts text[] := '{}';
+    combine text;
+BEGIN
+    IF jsonb_typeof(filters) <> 'object' OR filters = '{}' AND depth > 1 THEN
+        RAISE EXCEPTION 'a filter is an object such as {"key": "value"}, not %', filters
+        USING ERRCODE = 'invalid_parameter_value';
+    ELSIF depth > 8 THEN
+        RAISE EXCEPTION 'filters nest at most 8 deep' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR entry IN SELECT key, value FROM jsonb_each(filters) LOOP
+        combine := regexp_replace(entry.key, '^\$', '');
+        IF combine = 'not' THEN
+            parts := parts || format('(%s IS NOT TRUE)',
+                sightline.filter_condition(entry.value, of_level, depth + 1));
+        ELSIF combine IN ('and', 'or') THEN
+            IF jsonb_typeof(entry.value) <> 'array' OR entry.value = '[]' THEN
+                RAISE EXCEPTION '% takes a list of filters such as [{"key": "value"}], not %',
+                    combine, entry.value USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+            parts := parts || (
+                SELECT format('(%s)', string_agg(
+                    sightline.filter_condition(each, of_level, depth + 1),
+                    format(' %s ', upper(combine))))
+                FROM jsonb_array_elements(entry.value) AS each);
+        ELSIF jsonb_typeof(entry.value) = 'object' THEN
+            IF entry.value = '{}' THEN
+                RAISE EXCEPTION 'the filter of % has no operator', quote_literal(entry.key)
+                USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+            FOR part IN
+                SELECT regexp_replace(key, '^\$', '') AS operator, value
+                FROM jsonb_each(entry.value)
+            LOOP
+                IF part.operator = 'between' THEN
+                    IF jsonb_typeof(part.value) <> 'array' OR jsonb_array_length(part.value) <> 2 THEN
+                        RAISE EXCEPTION 'between of % takes two values such as [1, 5], not %',
+                            quote_literal(entry.key), part.value
+                        USING ERRCODE = 'invalid_parameter_value';
+                    END IF;
+                    parts := parts
+                        || sightline.filter_comparison(
+                            entry.key, 'gte', part.value -> 0, of_level)
+                        || sightline.filter_comparison(
+                            entry.key, 'lte', part.value -> 1, of_level);
+                ELSE
+                    parts := parts || sightline.filter_comparison(
+                        entry.key, part.operator, part.value, of_level);
+                END IF;
+            END LOOP;
+        ELSE
+            parts := parts || sightline.filter_comparison(
+                entry.key, CASE jsonb_typeof(entry.value) WHEN 'array' THEN 'in' ELSE 'eq' END,
+                entry.value, of_level);
+        END IF;
+    END LOOP;
+    RETURN CASE WHEN parts = '{}' THEN 'true'
+        ELSE format('(%s)', array_to_string(parts, ' AND ')) END;
+END
+$$;
+
 -- enable_sort is off because with thousands of collections the planner would prefer a full sort to
--- the vector index.
+-- the vector index. The index would scan too many rows for a condition that few of them meet: then
+-- all matching rows are compared.
 CREATE FUNCTION analytics.search(
     query_vector halfvec, k integer DEFAULT 10, embedding_space integer DEFAULT NULL,
-    collection_name text DEFAULT NULL
+    collection_name text DEFAULT NULL, filters jsonb DEFAULT NULL
 )
 RETURNS TABLE (
     asset_id text, region_id bigint, passage_id bigint, collection text, distance double precision
@@ -905,36 +1250,134 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT
 SET hnsw.ef_search = 200 SET hnsw.iterative_scan = relaxed_order SET enable_sort = off AS $$
 DECLARE
+    max_compared CONSTANT integer := 20000;
     space sightline.embedding_space := sightline.resolve_embedding_space(
         embedding_space, CASE WHEN embedding_space IS NULL THEN 'asset' END);
+    entity text := CASE space.level WHEN 'passage' THEN 'passage' ELSE 'asset' END;
+    condition text := sightline.filter_condition(coalesce(filters, '{}'), entity)
+        || CASE WHEN collection_name IS NULL THEN ''
+            ELSE format(' AND c.name = %L', collection_name) END;
+    matching bigint;
 BEGIN
     IF vector_dims(query_vector) <> space.dimension THEN
         RAISE EXCEPTION 'the vector has % dimensions, embedding space % has %',
             vector_dims(query_vector), space.id, space.dimension
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    RETURN QUERY EXECUTE format($q$
+    IF condition <> 'true' THEN
+        EXECUTE format('SELECT count(*) FROM (SELECT FROM %s WHERE %s LIMIT %s) AS m',
+            sightline.filter_tables(entity), condition, max_compared + 1) INTO matching;
+    END IF;
+    RETURN QUERY EXECUTE format(
+        CASE WHEN matching <= max_compared THEN $q$
+        WITH matching AS MATERIALIZED (SELECT %6$s.id FROM %4$s WHERE %5$s)
+        SELECT e.asset_id, e.region_id, e.passage_id, c.name, e.embedding::halfvec(%1$s) <=> $1
+        FROM matching
+        JOIN sightline.%2$I AS e ON e.%3$I = matching.id
+        JOIN sightline.collection AS c ON c.id = e.collection_id
+        ORDER BY (e.embedding::halfvec(%1$s) <=> $1) + 0, e.asset_id, e.region_id, e.passage_id
+        LIMIT $2
+        $q$ ELSE $q$
         SELECT n.asset_id, n.region_id, n.passage_id, c.name, n.distance
         FROM (
             SELECT e.asset_id, e.region_id, e.passage_id, e.collection_id,
                 e.embedding::halfvec(%1$s) <=> $1 AS distance
             FROM sightline.%2$I AS e
-            WHERE %3$s
+            WHERE %7$s
             ORDER BY e.embedding::halfvec(%1$s) <=> $1
             LIMIT $2
         ) AS n
         JOIN sightline.collection AS c ON c.id = n.collection_id
-        ORDER BY n.distance
-        $q$,
-        space.dimension, 'embedding_' || space.id,
-        CASE WHEN collection_name IS NULL THEN 'true' ELSE
-            'e.collection_id = (SELECT id FROM sightline.collection WHERE name = $3)' END
-    ) USING query_vector, k, collection_name;
+        ORDER BY n.distance, n.asset_id, n.region_id, n.passage_id
+        $q$ END,
+        space.dimension, 'embedding_' || space.id, entity || '_id',
+        sightline.filter_tables(entity), condition, left(entity, 1),
+        CASE WHEN matching IS NULL THEN 'true' ELSE format(
+            'EXISTS (SELECT FROM %s WHERE %s.id = e.%I AND %s)',
+            sightline.filter_tables(entity), left(entity, 1), entity || '_id', condition) END
+    ) USING query_vector, k;
 END
 $$;
 COMMENT ON FUNCTION analytics.search IS
     'The k vectors of an embedding space nearest to a vector, by cosine distance, through the '
-    'index. Default embedding space: that of whole assets.';
+    'index. Default embedding space: that of whole assets. filters are those of the tools, such as '
+    '{"product": "Garlic", "captured_at": {"gte": "2026-01-01"}}. The literal of a vector for words: '
+    'sightline embed.';
+
+-- BM25 with the constants of the tool search_text (k1 0.9, b 0.4), over the visible passages. The
+-- terms of a word are the word itself, its term in the vocabularies, and its English stem; Chinese
+-- text is pairs of characters.
+CREATE FUNCTION analytics.search_text(
+    query text, k integer DEFAULT 10, filters jsonb DEFAULT NULL, collection_name text DEFAULT NULL
+)
+RETURNS TABLE (
+    passage_id bigint, asset_id text, collection text, source_id bigint, source text, kind text,
+    page integer, text text, score real
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT AS $$
+DECLARE
+    condition text := sightline.filter_condition(coalesce(filters, '{}'), 'passage')
+        || CASE WHEN collection_name IS NULL THEN ''
+            ELSE format(' AND c.name = %L', collection_name) END;
+BEGIN
+    IF query !~ '[[:alnum:]]' THEN
+        RAISE EXCEPTION 'the query % has no word to search for', quote_literal(left(query, 100))
+        USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        WITH word AS (
+            SELECT DISTINCT part[1] AS word
+            FROM regexp_matches(
+                lower(normalize(left($1, 2000), NFKC)),
+                '(?:(?![\u3400-\u4dbf\u4e00-\u9fff])[[:alnum:]])+', 'g'
+            ) AS part
+            UNION
+            SELECT substr(part[1], start, least(2, length(part[1])))
+            FROM regexp_matches(normalize(left($1, 2000), NFKC), '[\u3400-\u4dbf\u4e00-\u9fff]+', 'g')
+                AS part
+            CROSS JOIN LATERAL generate_series(1, greatest(1, length(part[1]) - 1)) AS start
+        ), requested AS MATERIALIZED (
+            SELECT w.word, w.word COLLATE "C" AS term FROM word AS w
+            UNION
+            SELECT w.word, v.term FROM word AS w
+            JOIN sightline.vocabulary AS v ON v.word = w.word COLLATE "C"
+            UNION
+            SELECT w.word, s.stem COLLATE "C" FROM word AS w
+            CROSS JOIN LATERAL unnest(ts_lexize('english_stem', w.word)) AS s (stem)
+            WHERE w.word ~ '^[a-z]+$'
+        ), posted AS MATERIALIZED (
+            SELECT o.passage_id, requested.word, max(o.frequency) AS frequency
+            FROM requested
+            JOIN sightline.posting AS o ON o.term = requested.term
+            GROUP BY o.passage_id, requested.word
+        ), corpus AS (
+            SELECT count(*)::float8 AS passages, avg(token_count)::float8 AS mean_length
+            FROM sightline.passage
+        ), weighted AS (
+            SELECT word, ln(1 + (corpus.passages - count(*) + 0.5) / (count(*) + 0.5)) AS idf
+            FROM posted CROSS JOIN corpus GROUP BY word, corpus.passages
+        ), scored AS MATERIALIZED (
+            SELECT p.id, sum(weighted.idf * posted.frequency * 1.9 / (posted.frequency
+                + 0.9 * (0.6 + 0.4 * p.token_count / greatest(corpus.mean_length, 1)))) AS score
+            FROM posted
+            JOIN weighted ON weighted.word = posted.word
+            JOIN sightline.passage AS p ON p.id = posted.passage_id
+            CROSS JOIN corpus
+            GROUP BY p.id
+        )
+        SELECT p.id, p.asset_id, c.name, p.source_id, s.name, p.kind, p.page, p.text,
+            scored.score::real
+        FROM scored JOIN (%s) ON p.id = scored.id
+        WHERE %s
+        ORDER BY scored.score DESC, p.id
+        LIMIT $2
+        $q$, sightline.filter_tables('passage'), condition) USING query, k;
+END
+$$;
+COMMENT ON FUNCTION analytics.search_text IS
+    'The k passages that match the words of a query best, by BM25; filters as those of the tool. '
+    'Words and stems only: the tool search_text also corrects spelling, prefers phrases, reads dates '
+    'and compares meanings.';
 
 CREATE FUNCTION analytics.nearest(
     asset text, k integer DEFAULT 10, embedding_space integer DEFAULT NULL
@@ -971,6 +1414,65 @@ $$;
 COMMENT ON FUNCTION analytics.nearest IS
     'The k other assets most similar to an asset, by cosine distance, through the index; from all '
     'collections of the embedding space.';
+
+CREATE FUNCTION analytics.knn(
+    asset_ids text[] DEFAULT NULL, k integer DEFAULT 10, embedding_space integer DEFAULT NULL,
+    collection_name text DEFAULT NULL
+)
+RETURNS TABLE (
+    asset_id text, collection text, rank bigint, other_asset_id text, other_collection text,
+    distance double precision
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
+SET hnsw.ef_search = 200 SET hnsw.iterative_scan = relaxed_order SET enable_sort = off AS $$
+DECLARE
+    space sightline.embedding_space;
+    unknown text;
+BEGIN
+    IF num_nonnulls(asset_ids, collection_name) <> 1 THEN
+        RAISE EXCEPTION 'knn takes either asset_ids or collection_name' USING
+            ERRCODE = 'invalid_parameter_value',
+            HINT = 'For example: knn(ARRAY[''id'', ...], 10), or knn(collection_name => ''album'').';
+    END IF;
+    SELECT string_agg(quote_literal(id), ', ') INTO unknown FROM (
+        SELECT given.id FROM unnest(asset_ids) AS given (id)
+        WHERE NOT EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = given.id) LIMIT 3
+    ) AS missing;
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION 'unknown assets: %', unknown USING
+            ERRCODE = 'invalid_parameter_value', HINT = 'Take ids from the view assets.';
+    END IF;
+    space := sightline.resolve_embedding_space(embedding_space, 'asset', coalesce(asset_ids[1], (
+        SELECT a.id FROM sightline.asset AS a
+        JOIN sightline.collection AS c ON c.id = a.collection_id
+        WHERE c.name = collection_name LIMIT 1)));
+    RETURN QUERY EXECUTE format($q$
+        SELECT e.asset_id, c.name,
+            row_number() OVER (PARTITION BY e.asset_id ORDER BY n.distance, n.asset_id),
+            n.asset_id, other.name, n.distance
+        FROM (
+            SELECT v.asset_id, v.collection_id, v.embedding::halfvec(%1$s) AS vector
+            FROM sightline.%2$I AS v
+            WHERE v.asset_id = ANY ($1) OR v.collection_id = (
+                SELECT id FROM sightline.collection WHERE name = $3)
+        ) AS e
+        CROSS JOIN LATERAL (
+            SELECT o.asset_id, o.collection_id, o.embedding::halfvec(%1$s) <=> e.vector AS distance
+            FROM sightline.%2$I AS o
+            WHERE o.asset_id <> e.asset_id
+            ORDER BY o.embedding::halfvec(%1$s) <=> e.vector
+            LIMIT $2
+        ) AS n
+        JOIN sightline.collection AS c ON c.id = e.collection_id
+        JOIN sightline.collection AS other ON other.id = n.collection_id
+        ORDER BY 1, 3
+        $q$, space.dimension, 'embedding_' || space.id) USING asset_ids, k, collection_name;
+END
+$$;
+COMMENT ON FUNCTION analytics.knn IS
+    'The k nearest other assets of each of many assets, or of each asset of a collection, through '
+    'the index, up to one millisecond each; from all collections of the embedding space. An asset '
+    'without a vector has no rows.';
 
 -- Bits in which two perceptual hashes differ, in the orientation in which they differ least. Mirror
 -- images invert the signs of odd rows or columns; a transposed picture has transposed bits (Warren,
@@ -1112,7 +1614,7 @@ CREATE FUNCTION analytics.clusters(
     k integer DEFAULT NULL, embedding_space integer DEFAULT NULL, collection_name text DEFAULT NULL
 )
 RETURNS TABLE (
-    collection text, cluster integer, asset_count integer, representative_asset_id text,
+    collection text, cluster integer, asset_count bigint, representative_asset_id text,
     mean_distance double precision, analyzed_at timestamptz
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT AS $$
@@ -1121,7 +1623,7 @@ DECLARE
     space sightline.embedding_space := sightline.resolve_embedding_space(embedding_space, 'asset');
 BEGIN
     RETURN QUERY
-    SELECT c.name, g.number, g.asset_count, g.representative_asset_id, g.mean_distance,
+    SELECT c.name, g.number, g.asset_count::bigint, g.representative_asset_id, g.mean_distance,
         g.analyzed_at
     FROM sightline.collection AS c
     JOIN sightline.cluster AS g ON g.collection_id = c.id AND g.embedding_space_id = space.id
@@ -1149,7 +1651,9 @@ COMMENT ON FUNCTION analytics.clusters IS
     'centroid. Default k: that of the last `sightline analyze`. Members: view cluster_members.';
 
 CREATE FUNCTION analytics.coverage(embedding_space integer DEFAULT NULL)
-RETURNS TABLE (collection text, asset_count bigint, with_vector bigint, without_vector bigint)
+RETURNS TABLE (
+    collection text, asset_count bigint, with_vector_count bigint, without_vector_count bigint
+)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT AS $$
 DECLARE
     space sightline.embedding_space := sightline.resolve_embedding_space(
@@ -1288,21 +1792,22 @@ CREATE FUNCTION analytics.overlapping_annotations(
     min_iou double precision DEFAULT 0.0, collection_name text DEFAULT NULL
 )
 RETURNS TABLE (
-    asset_id text, collection text, first_id bigint, first_label text, first_author text,
-    second_id bigint, second_label text, second_author text, iou double precision
+    asset_id text, collection text, first_annotation_id bigint, first_label text,
+    first_annotator text, second_annotation_id bigint, second_label text, second_annotator text,
+    iou double precision
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT p.asset_id, c.name, p.first_id, p.first_label, p.first_author, p.second_id,
-        p.second_label, p.second_author,
+    SELECT p.asset_id, c.name, p.first_id, p.first_label, p.first_annotator, p.second_id,
+        p.second_label, p.second_annotator,
         p.common / ((p.ax1 - p.ax0) * (p.ay1 - p.ay0) + (p.bx1 - p.bx0) * (p.by1 - p.by0) - p.common)
             AS iou
     FROM (  -- the older one first
         SELECT a.asset_id, a.id AS first_id, a.label AS first_label,
-            coalesce(a.model, a.author, a.origin) AS first_author, b.id AS second_id,
-            b.label AS second_label, coalesce(b.model, b.author, b.origin) AS second_author,
+            coalesce(a.model, a.author, a.origin) AS first_annotator, b.id AS second_id,
+            b.label AS second_label, coalesce(b.model, b.author, b.origin) AS second_annotator,
             a.x0::float8 AS ax0, a.y0::float8 AS ay0, a.x1::float8 AS ax1, a.y1::float8 AS ay1,
             b.x0::float8 AS bx0, b.y0::float8 AS by0, b.x1::float8 AS bx1, b.y1::float8 AS by1,
             greatest(0, least(a.x1, b.x1)::float8 - greatest(a.x0, b.x0)::float8)
@@ -1322,7 +1827,8 @@ END
 $$;
 COMMENT ON FUNCTION analytics.overlapping_annotations IS
     'Pairs of overlapping boxes on one asset, with their intersection over union (iou): where '
-    'people and models disagree on a box or a label.';
+    'people and models disagree on a box or a label. An annotator is the model, the author or the '
+    'origin, in this order.';
 
 CREATE FUNCTION analytics.require_row_size(bytes integer, max_bytes integer) RETURNS integer
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
@@ -1405,8 +1911,8 @@ BEGIN
         UPDATE (label, x0, y0, x1, y1, score, origin, model, author, note)
     ON sightline.annotation TO sightline_principal;
     GRANT INSERT (
-        principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results,
-        request_id
+        principal, tool, collection, query, arguments, timings_ms, total_ms, result_count,
+        weak_count, results, request_id
     ) ON sightline.retrieval_log TO sightline_principal;
     GRANT EXECUTE ON FUNCTION sightline.new_id, sightline.permuted_number TO sightline_principal;
     -- Only tables with a policy may be read.

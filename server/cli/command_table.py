@@ -187,17 +187,29 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         ),
         Command(
             "sql",
-            "analysis.analytics_commands",
+            "analysis.sql_command",
             "open psql on the schema analytics (read-only)",
-            ('sightline sql --command "SELECT count(*) FROM assets"',),
+            (
+                'sightline sql --command "SELECT count(*) FROM assets"',
+                "sightline sql -At -v name=album -f report.sql -o report.txt",
+            ),
             "open psql on the schema analytics (read-only); the exit code is that of psql",
         ),
         Command(
+            "embed",
+            "analysis.embed_command",
+            "print the vectors of words as literals for SQL",
+            ("sightline embed 'a red van'", "sightline embed --level passage 'departure times'"),
+        ),
+        Command(
             "export",
-            "analysis.analytics_commands",
-            "write a view with its vectors to a file",
-            ("sightline export embeddings --format parquet",),
-            "write a view of the schema analytics, including vectors, to a file",
+            "analysis.export_command",
+            "write a view or a query to a file, with vectors",
+            (
+                "sightline export embeddings --collection album --level asset --format parquet",
+                'sightline export --query "SELECT * FROM duplicates(0.02)" --format csv',
+            ),
+            "write a view or a query of the schema analytics, including vectors, to a file",
         ),
     ),
     "Admin": (

@@ -18,8 +18,8 @@ from sightline.storage.errors import InvalidArgumentError, NotAllowedError, show
 MAX_STATEMENT_CHARS = 20_000
 #: Callers who look for tables read the catalog.
 VIEWS = (
-    *("annotations", "assets", "cluster_members", "detections", "embedding_spaces", "embeddings"),
-    *("passages", "regions", "searches", "sources"),
+    *("annotations", "assets", "cluster_members", "collections", "detections"),
+    *("embedding_spaces", "embeddings", "passages", "regions", "searches", "sources"),
 )
 VIEWS_HINT = (
     f"Views: {', '.join(VIEWS)}. The resource sightline://analytics/schema has their columns, and "
@@ -68,20 +68,7 @@ def check_statement(statement: str) -> Statement:
         )
     if (block := _CODE_BLOCK.fullmatch(statement)) is not None:
         statement = block[2]
-    tokens = list(tokenize(statement))
-    while tokens and tokens[-1] == _END:
-        tokens.pop()
-    if _END in tokens:
-        raise NotAllowedError("Only one statement is allowed. Remove everything after the first ;.")
-    first = next((each for each in tokens if each != _OPEN), None)
-    if first is None:
-        raise InvalidArgumentError("The statement is empty. Start with SELECT.")
-    if first.kind != "word" or first.text not in _FIRST_KEYWORDS:
-        raise NotAllowedError(
-            f"A statement must start with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}. "
-            f"For the query plan, set explain=true. {VIEWS_HINT}"
-        )
-    _require_balanced(tokens)
+    tokens = _query_tokens(statement)
     if SqlToken("word", "into") in tokens:
         raise NotAllowedError("SELECT INTO creates a table and is not allowed.")
     for word, form in _HIDDEN_CALLS.items():
@@ -100,6 +87,32 @@ def check_statement(statement: str) -> Statement:
     if "operator" in called_names:
         raise NotAllowedError("OPERATOR(schema.name) is not allowed. Write the operator alone.")
     return Statement(serialize(tokens), sorted(called_names), frozenset(names))
+
+
+def one_query(text: str) -> str:
+    """Return the tokens of one query, joined by blanks: it fits between parentheses.
+
+    For logins with no rights but to read. Raises InvalidArgumentError or NotAllowedError.
+    """
+    return serialize(_query_tokens(text))
+
+
+def _query_tokens(text: str) -> list[SqlToken]:
+    tokens = list(tokenize(text))
+    while tokens and tokens[-1] == _END:
+        tokens.pop()
+    if _END in tokens:
+        raise NotAllowedError("Only one statement is allowed. Remove everything after the first ;.")
+    first = next((each for each in tokens if each != _OPEN), None)
+    if first is None:
+        raise InvalidArgumentError("The statement is empty. Start with SELECT.")
+    if first.kind != "word" or first.text not in _FIRST_KEYWORDS:
+        raise NotAllowedError(
+            f"A statement must start with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}. "
+            f"For the query plan, set explain=true. {VIEWS_HINT}"
+        )
+    _require_balanced(tokens)
+    return tokens
 
 
 def _require_balanced(tokens: Sequence[SqlToken]) -> None:

@@ -51,7 +51,8 @@ class LogLimits:
 class LoggedSearch:
     """One search.
 
-    ``results`` are ids with scores; ``timings_ms`` has the key ``total``.
+    ``results`` are ids with scores, and ``weak`` if they do not stand out from chance;
+    ``timings_ms`` has the key ``total``.
     """
 
     principal: str | None
@@ -112,6 +113,7 @@ class RetrievalLog:
             "timings_ms": Jsonb({name: round(ms, 2) for name, ms in search.timings_ms.items()}),
             "total_ms": search.timings_ms["total"],
             "result_count": len(search.results),
+            "weak_count": sum("weak" in each for each in search.results),
             "results": Jsonb(list(search.results)),
             "request_id": request and request.id,
         }

@@ -273,7 +273,9 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                 arguments=loggable_arguments(request),
                 timings_ms=report.timings_ms,
                 results=[
-                    {self.level: key, "score": round(hit.score, 6)} for key, hit in hits.items()
+                    {self.level: key, "score": round(hit.score, 6)}
+                    | ({"weak": True} if hit.weak else {})
+                    for key, hit in hits.items()
                 ],
             )
         )

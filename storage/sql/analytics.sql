@@ -223,22 +223,30 @@ SELECT
     set_config('statement_timeout', '0', true),
     set_config('cursor_tuple_fraction', '1', true)
 
+-- name: export_view
+(SELECT * FROM analytics.{view} WHERE {condition})
+
+-- name: export_columns
+-- LIMIT 0 does not run the query.
+SELECT * FROM {rows} AS v LIMIT 0
+
+-- name: type_names
+SELECT format_type(oid, NULL) FROM unnest(%(oids)s::oid[]) WITH ORDINALITY AS t (oid, n) ORDER BY n
+
 -- name: export_csv
-COPY (SELECT * FROM analytics.{view} WHERE {condition}) TO STDOUT (FORMAT csv, HEADER)
+COPY {rows} TO STDOUT (FORMAT csv, HEADER)
 
 -- name: export_jsonl
-SELECT row_to_json(v)::text FROM analytics.{view} AS v WHERE {condition}
+SELECT row_to_json(v)::text FROM {rows} AS v
 
 -- name: export_parquet
-SELECT {expressions} FROM analytics.{view} WHERE {condition}
+SELECT {expressions} FROM {rows} AS v
 
 -- name: export_shapes
-SELECT count(*) AS rows, dimension
-FROM analytics.{view} WHERE {condition} GROUP BY embedding_space_id, dimension
+SELECT count(*) AS rows, {dimension} AS dimension FROM {rows} AS v GROUP BY {space}, 2
 
 -- name: export_vectors
-SELECT embedding, collection, asset_id, region_id, passage_id
-FROM analytics.{view} WHERE {condition}
+SELECT {vector}, {keys} FROM {rows} AS v
 
 -- name: embedding_spaces
 SELECT format('%s (%s of %s)', embedding_space_id, level, encoder)

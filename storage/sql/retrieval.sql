@@ -428,11 +428,11 @@ WITH setting AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 )
 INSERT INTO sightline.retrieval_log
-    (principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results,
-     request_id)
+    (principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, weak_count,
+    results, request_id)
 SELECT
     %(principal)s, %(tool)s, %(collection)s, %(query)s, %(arguments)s, %(timings_ms)s,
-    %(total_ms)s, %(result_count)s, %(results)s, %(request_id)s
+    %(total_ms)s, %(result_count)s, %(weak_count)s, %(results)s, %(request_id)s
 FROM setting
 
 -- name: largest_log

@@ -12,7 +12,7 @@ import pytest
 
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.models.model_files import FingerprintCache
-from sightline.storage.analytics.view_export import export_view
+from sightline.storage.analytics.export import export_view
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.maintenance import backup_archive

@@ -196,7 +196,7 @@ async def test_a_plan_tells_no_estimate(house: House) -> None:
 TEXT_COLUMNS = [
     ("passages", "text"),
     ("assets", "caption"),
-    ("sources", "name"),
+    ("sources", "source"),
     ("searches", "query"),
     ("annotations", "label"),
 ]

@@ -124,7 +124,9 @@ CASES = [
         }.items()
         for view in views
     ],
-    sql_case("SELECT principal, tool FROM searches WHERE collection = '$collection' ORDER BY 1, 2"),
+    sql_case(
+        "SELECT principal, tool FROM searches WHERE '$collection' = ANY (collections) ORDER BY 1, 2"
+    ),
     sql_case("SELECT caption FROM assets WHERE asset_id = '$asset'"),
     sql_case("SELECT 1 FROM assets WHERE collection = '$collection'", explain=True, control=False),
     sql_case("SELECT * FROM nearest('$asset', 3)"),

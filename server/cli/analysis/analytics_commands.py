@@ -1,28 +1,19 @@
-"""Analytics: ``sightline analyze``, ``atlas``, ``export`` and ``sql``."""
+"""Analytics: ``sightline analyze`` and ``atlas``."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from sightline.server.config import Settings, load_settings
-from sightline.server.database import schema_migration
-from sightline.server.database.provider import database_dsn, open_database
+from sightline.server.config import load_settings
+from sightline.server.database.provider import open_database
 from sightline.server.observability.terminal import write_lines
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.files import write_private
 
 _THUMBNAIL_BATCH = 500
-#: The same options as those of `grant-analyst` logins.
-_SQL_OPTIONS = "-c search_path={path} -c default_transaction_read_only=on -c statement_timeout=60s"
 
 
 def configure_analyze(parser: argparse.ArgumentParser) -> None:
@@ -104,93 +95,3 @@ async def _draw_atlas(arguments: argparse.Namespace) -> tuple[str, str]:
             thumbnails |= {id_: atlas_page.shrink(jpeg) for id_, jpeg in jpegs.items()}
     summary = f"{len(map_.ids):,} of {map_.total:,} images, laid out by {map_.method.upper()}"
     return atlas_page.render(map_, thumbnails, created_at=datetime.now(UTC)), summary
-
-
-def configure_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("view", help="view, such as assets, searches or embeddings")
-    parser.add_argument("--format", choices=("csv", "jsonl", "npy", "parquet"), default="csv")
-    parser.add_argument("--space", type=int, help="export one embedding space only")
-    parser.add_argument(
-        "-o", "--output", type=Path, help="file to write (default: VIEW.FORMAT)", metavar="FILE"
-    )
-
-
-async def run_export(arguments: argparse.Namespace) -> None:
-    """Write the file, and print the number of rows on stderr."""
-    from sightline.storage.analytics.view_export import export_view
-
-    path = arguments.output or Path(f"{arguments.view}.{arguments.format}")
-    async with open_database(load_settings()) as database:
-        rows = await export_view(
-            database, arguments.view, arguments.format, path, embedding_space=arguments.space
-        )
-    write_lines(f"{rows:,} rows in {path}", error=True)
-
-
-def configure_sql(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-c",
-        "--command",
-        dest="statements",
-        action="append",
-        default=[],
-        metavar="SQL",
-        help="run this statement and exit",
-    )
-    parser.add_argument("--csv", action="store_true", help="print rows as CSV")
-
-
-def run_sql(arguments: argparse.Namespace) -> int:
-    """Run psql and return its exit code; without a terminal it reads stdin."""
-    from sightline.server.mcp_server.principals import require_read_only_login
-
-    settings = load_settings()
-    require_read_only_login(settings)
-    with database_dsn(settings) as dsn:
-        schema_migration.require_head(dsn)
-        parameters = conninfo_to_dict(_analyst_dsn(settings, dsn))
-        # Other users of the machine can see the command line, but not the environment.
-        password = parameters.pop("password", None)
-        environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
-        command = [_find_psql(settings), "--quiet", make_conninfo("", **parameters)]
-        command += ["--csv", "--no-psqlrc"] if arguments.csv else []
-        if arguments.statements or not sys.stdin.isatty():  # fail on the first error in scripts
-            command += ["--set", "ON_ERROR_STOP=1"]
-        for statement in arguments.statements:
-            command += ["--command", statement]
-        with subprocess.Popen(command, env=environment) as psql:  # noqa: S603
-            while True:
-                try:
-                    return psql.wait()
-                except KeyboardInterrupt:
-                    continue  # psql cancels the statement and goes on
-
-
-def _analyst_dsn(settings: Settings, dsn: str) -> str:
-    if settings.analytics.database_url is not None:
-        return settings.analytics.database_url.get_secret_value()
-    from sightline.storage.analytics.analyst_roles import shared_query_role
-    from sightline.storage.db.connect import connect
-    from sightline.storage.db.schema_safety import extension_schema_sync, search_path
-
-    role = asyncio.run(shared_query_role(dsn))
-    with connect(dsn) as connection:
-        path = search_path("analytics", extension_schema_sync(connection) or "analytics")
-    options = _SQL_OPTIONS.format(path=path.replace("\\", r"\\").replace(" ", r"\ "))
-    return make_conninfo(dsn, user=role, options=options)
-
-
-def _find_psql(settings: Settings) -> str:
-    """Return psql of the PATH or of the embedded Postgres."""
-    path = shutil.which("psql")
-    if path is None and settings.database.url is None:
-        from sightline.storage.postgres.programs import installed
-
-        path = shutil.which(installed()[0].program("psql"))
-    if path is None:
-        raise ConfigurationError(
-            "psql was not found. Install the Postgres client (postgresql-client on Debian and "
-            "Ubuntu, libpq on Homebrew), or use another client with the connection string of "
-            "sightline grant-analyst."
-        )
-    return path

@@ -25,7 +25,7 @@ EDGES = [0.0, -0.0, 1.0, -1.0, 65504.0, -65504.0, 2.0**-14, 2.0**-24, -(2.0**-24
 _EXPORT = """
 import asyncio, re, sys
 from pathlib import Path
-from sightline.storage.analytics.view_export import export_view
+from sightline.storage.analytics.export import export_view
 from sightline.storage.db.pool import Database
 
 def peak():

@@ -95,8 +95,63 @@ def test_atlas_writes_a_map(capfd: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "map.html'. No such file".replace(". ", ": ") in capfd.readouterr().err
 
 
+def test_psql_gets_its_options(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    query = "SELECT asset_id, page FROM assets WHERE asset_id = :'id'"
+    assert main(["sql", "-At", "-v", "id=album0000001", "-F", ";", "-c", query]) == 0
+    assert capfd.readouterr().out == "album0000001;\n"
+    script, rows = tmp_path / "script.sql", tmp_path / "rows.txt"
+    script.write_text(
+        "\\set least 4\nSELECT count(*) FROM assets\n  WHERE (metadata ->> 'product') = :'product';"
+        "SELECT :least + 1 AS n;"
+    )
+    command = ["sql", "-f", str(script), "-v", "product=Onion", "-o", str(rows), "-x", "--csv"]
+    assert main(command) == 0
+    assert rows.read_text() == "count,10\nn,5\n"
+    # The variable is a literal, whatever it contains.
+    query = "SELECT :'text' AS t -- the end"
+    assert main(["sql", "-tA", "-v", "text='; SELECT 1; --", "-c", query]) == 0
+    assert capfd.readouterr().out == "'; SELECT 1; --\n"
+    assert main(["sql", "-v", "a b=1", "-c", "SELECT 1"]) == 2
+    assert "-v takes NAME=VALUE" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["-v", "x=1"], ["-At"], ["-v", "AUTOCOMMIT=off"]])
+def test_options_of_psql_leave_the_login_read_only(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, options: list[str]
+) -> None:
+    script = tmp_path / "script.sql"
+    script.write_text("DELETE FROM sightline.asset;\nSELECT 'went on';")
+    for given in (["-c", script.read_text()], ["-f", str(script)]):
+        assert main(["sql", *options, *given]) != 0
+        output = capfd.readouterr()
+        assert "permission denied for schema sightline" in output.err
+        assert "went on" not in output.out
+
+
 def test_export_writes_a_view(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "assets.parquet"
     assert main(["export", "assets", "--format", "parquet", "-o", str(path)]) == 0
     assert capfd.readouterr().err == f"50 rows in {path}\n"
     assert path.read_bytes().startswith(b"PAR1")
+    part = ["--collection", "album", "--level", "asset", "--space", "1", "--format", "npy"]
+    assert main(["export", "embeddings", *part, "-o", str(tmp_path / "v.npy")]) == 0
+    assert capfd.readouterr().err == f"29 rows in {tmp_path / 'v.npy'}\n"
+
+
+def test_export_writes_a_query(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    query = "SELECT collection, count(*) AS n FROM assets GROUP BY 1 ORDER BY 1"
+    assert main(["export", "--query", query]) == 0
+    assert capfd.readouterr().err == "2 rows in query.csv\n"
+    assert Path("query.csv").read_text() == "collection,n\nalbum,30\nother,20\n"
+    for given, words in (
+        (["--query", "TABLE sightline.asset"], "permission denied for schema sightline"),
+        (["--query", query, "--collection", "album"], "Write WHERE in the query"),
+        (["--query", query, "assets"], "Give a view, such as 'assets', or --query SQL"),
+        ([], "Give a view"),
+    ):
+        assert main(["export", *given]) == 2
+        assert words in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["query.csv"]

@@ -60,7 +60,7 @@ async def test_the_vocabulary_becomes_boxes_that_filters_and_analysts_find(
     )
     assert (label, x0, y1, score, model) == ("blue thing", 0.5, 1.0, 1.0, "test-colors")
     counted = await bench.rows(
-        "SELECT label, sum(objects)::int, max(model) FROM analytics.detections "
+        "SELECT label, sum(object_count)::int, max(model) FROM analytics.detections "
         "WHERE collection = 'album' GROUP BY label ORDER BY label"
     )
     assert counted == [("blue thing", 1, "test-colors"), ("red thing", 2, "test-colors")]

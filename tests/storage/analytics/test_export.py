@@ -1,4 +1,4 @@
-"""Logins for analysts, and views as files."""
+"""Views and queries as files."""
 
 from __future__ import annotations
 
@@ -8,27 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pytest
-from psycopg import AsyncConnection, errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from pyarrow import parquet
 
-from sightline.storage.analytics import analyst_roles
-from sightline.storage.analytics.analyst_roles import grant_analyst
-from sightline.storage.analytics.sql_runner import SqlRunner
-from sightline.storage.analytics.view_export import export_view
+from sightline.storage.analytics.analyst_roles import QUERY_ROLE
+from sightline.storage.analytics.export import export_query, export_view
 from sightline.storage.db.pool import Database
-from sightline.storage.errors import InvalidArgumentError, NotAllowedError, UnknownNameError
+from sightline.storage.errors import (
+    InvalidArgumentError,
+    NotAllowedError,
+    StorageError,
+    UnknownNameError,
+)
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from tests.support.database_rows import add_vector
-
-
-def drop(dsn: str, name: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(f"DROP OWNED BY {name}".encode())
-        connection.execute(f"DROP ROLE {name}".encode())
 
 
 def lines(path: Path) -> list[str]:
@@ -37,80 +32,6 @@ def lines(path: Path) -> list[str]:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-async def test_an_analyst_can_only_read_the_schema(filled: Database) -> None:
-    dsn = await grant_analyst(filled.dsn, "alice")
-    try:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            assert connection.execute("SELECT count(*) FROM assets").fetchone() == (50,)
-            assert connection.execute("SHOW statement_timeout").fetchone() == ("1min",)
-            near = "SELECT count(*) FROM nearest('album0000000', 3)"
-            assert connection.execute(near.encode()).fetchone() == (3,)
-            with pytest.raises(errors.ReadOnlySqlTransaction):
-                connection.execute("CREATE TEMP TABLE x (y int)")
-            connection.execute("SET default_transaction_read_only = off")
-            for text in ("TABLE sightline.asset", "DELETE FROM searches", "SET ROLE sightline"):
-                with pytest.raises(errors.InsufficientPrivilege):
-                    connection.execute(text.encode())
-        runner = SqlRunner(dsn, timeout_seconds=60, max_rows=5, max_bytes=1_000)
-        assert (await runner.run("SELECT count(*) FROM assets", rows=1)).rows == [[50]]
-        again = await grant_analyst(filled.dsn, "alice")
-        assert conninfo_to_dict(again)["password"] != conninfo_to_dict(dsn)["password"]
-    finally:
-        drop(filled.dsn, "alice")
-
-
-async def test_a_limit_that_needs_a_superuser_is_reported(
-    filled: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    with psycopg.connect(filled.dsn, autocommit=True) as connection:
-        connection.execute("CREATE ROLE administrator LOGIN CREATEROLE")
-        dsn = make_conninfo(filled.dsn, user="administrator")
-        try:
-            async with await AsyncConnection.connect(dsn) as administrator:
-                await administrator.execute("CREATE ROLE erin LOGIN")
-                await analyst_roles._set_role_settings(administrator, "erin")
-            (record,) = caplog.records
-            assert "temporary files and log messages of erin are not limited" in record.getMessage()
-            assert """ALTER ROLE "erin" IN DATABASE""" in record.getMessage()
-            with psycopg.connect(make_conninfo(filled.dsn, user="erin")) as erin:
-                assert erin.execute("SHOW work_mem").fetchone() == ("16MB",)
-                assert erin.execute("SHOW temp_file_limit").fetchone() == ("-1",)
-            # The statement of the message.
-            connection.execute(record.getMessage().partition("run: ")[2].encode())
-            with psycopg.connect(make_conninfo(filled.dsn, user="erin")) as erin:
-                assert erin.execute("SHOW temp_file_limit").fetchone() == ("512MB",)
-                assert erin.execute("SHOW log_min_messages").fetchone() == ("fatal",)
-        finally:
-            connection.execute("DROP ROLE IF EXISTS erin")
-            connection.execute("DROP ROLE administrator")
-
-
-async def test_a_role_that_is_not_an_analyst_is_not_changed(filled: Database) -> None:
-    with psycopg.connect(filled.dsn, autocommit=True) as connection:
-        connection.execute("CREATE ROLE boss LOGIN")
-    try:
-        for name in ("boss", "sightline"):
-            with pytest.raises(NotAllowedError, match="is not an analyst"):
-                await grant_analyst(filled.dsn, name)
-    finally:
-        drop(filled.dsn, "boss")
-
-
-@pytest.mark.parametrize("name", ["", "Alice", "a-b", "pg_alice", "x; DROP", "sightline_analyst"])
-async def test_an_invalid_role_name_is_refused(database_dsn: str, name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="is not a valid role name"):
-        await grant_analyst(database_dsn, name)
-
-
-async def test_missing_rights_to_create_roles_are_explained(filled: Database) -> None:
-    dsn = await grant_analyst(filled.dsn, "carol")
-    try:
-        with pytest.raises(NotAllowedError, match="as a database administrator"):
-            await grant_analyst(dsn, "dave")
-    finally:
-        drop(filled.dsn, "carol")
 
 
 async def test_exported_vectors_are_bit_identical(filled: Database, tmp_path: Path) -> None:
@@ -198,10 +119,89 @@ async def test_invalid_exports_are_refused_with_valid_options(
 ) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown view 'asset'\. Available: 'annotations'"):
         await export_view(filled, "asset", "csv", tmp_path / "x")
-    with pytest.raises(InvalidArgumentError, match="'assets' contains no vectors"):
+    with pytest.raises(InvalidArgumentError, match=r"the rows have no vectors\. Export the view"):
         await export_view(filled, "assets", "npy", tmp_path / "x")
     with pytest.raises(
-        InvalidArgumentError, match=r"of one embedding space\. Available: .*test-encoder"
+        InvalidArgumentError,
+        match=r"one embedding space, and no missing.*Available: .*test-encoder",
     ):
         await export_view(filled, "embeddings", "npy", tmp_path / "x", embedding_space=99)
+    assert names(tmp_path) == []
+
+
+async def test_a_view_is_exported_in_parts(filled: Database, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    assert await export_view(filled, "assets", "csv", path, collection="other") == 20
+    parts = {"collection": "album", "level": "asset", "embedding_space": 1}
+    assert await export_view(filled, "embeddings", "csv", path, **parts) == 29  # type: ignore[arg-type]
+    assert await export_view(filled, "embeddings", "csv", path, level="region") == 0
+    path.unlink()
+    with pytest.raises(UnknownNameError, match=r"Unknown collection 'x'\. Available: 'album'"):
+        await export_view(filled, "assets", "csv", path, collection="x")
+    with pytest.raises(InvalidArgumentError, match=r"no column 'level'\. Views with it: 'embeddi"):
+        await export_view(filled, "assets", "csv", path, level="asset")
+    assert names(tmp_path) == []
+
+
+async def test_a_query_is_exported_by_the_read_only_login(filled: Database, tmp_path: Path) -> None:
+    dsn = make_conninfo(
+        filled.dsn, user=QUERY_ROLE, options="-c search_path=analytics,sightline_vector"
+    )
+    query = """SELECT asset_id AS "the id {}", embedding, captured_at::date AS day, 100%8 AS n,
+        count(*) OVER () AS all_rows, 1.5::numeric AS half, avg(distance) AS mean, '{}'::jsonb AS j
+    FROM embeddings JOIN assets USING (asset_id) CROSS JOIN LATERAL nearest(asset_id, 2)
+        AS near (id, c, distance)
+    WHERE assets.collection = 'album' GROUP BY 1, 2, 3 ORDER BY 1;"""
+    counts = {
+        format_: await export_query(dsn, query, format_, tmp_path / f"q.{format_}")  # type: ignore[arg-type]
+        for format_ in ("csv", "jsonl", "npy", "parquet")
+    }
+    assert counts == dict.fromkeys(counts, 29)
+    table = parquet.read_table(tmp_path / "q.parquet")
+    first = table.to_pylist()[0]
+    vector = np.array(first.pop("embedding"), np.float16)
+    assert first.pop("mean") > 0
+    assert first == {
+        "the id {}": "album0000000",
+        "day": datetime(2026, 1, 15, tzinfo=UTC).date(),
+        "n": 4,
+        "all_rows": 29,
+        "half": 1.5,
+        "j": "{}",
+    }
+    matrix = np.load(tmp_path / "q.npy")
+    assert matrix[0].tobytes() == vector.tobytes()
+    key = json.loads(lines(tmp_path / "q.npy.keys.jsonl")[0])
+    assert key["the id {}"] == "album0000000"
+    assert "embedding" not in key
+    with (tmp_path / "q.csv").open() as file:
+        assert next(csv.DictReader(file))["the id {}"] == "album0000000"
+    assert json.loads(lines(tmp_path / "q.jsonl")[0])["n"] == 4
+
+
+async def test_what_is_no_query_is_not_exported(filled: Database, tmp_path: Path) -> None:
+    dsn = make_conninfo(
+        filled.dsn, user=QUERY_ROLE, options="-c search_path=analytics,sightline_vector"
+    )
+    for text, error, message in (
+        ("DELETE FROM assets", NotAllowedError, "must start with SELECT"),
+        ("SELECT 1; SELECT 2", NotAllowedError, "Only one statement"),
+        ("SELECT 1) TO PROGRAM 'id' --", InvalidArgumentError, "has no"),
+        ("SELECT * FROM pictures", InvalidArgumentError, "pictures"),
+        ("TABLE sightline.asset", InvalidArgumentError, "permission denied"),
+        ("SELECT 1 AS a, 2 AS a", InvalidArgumentError, "several columns 'a'"),
+        ("SELECT 1 / (asset_count - asset_count) FROM collections", StorageError, "division by"),
+        (
+            "WITH x AS (UPDATE assets SET page = 1 RETURNING 1) TABLE x",
+            InvalidArgumentError,
+            "WITH clause containing a data-modifying statement",
+        ),
+        ("SELECT pg_read_file('/etc/passwd')", InvalidArgumentError, "permission denied"),
+    ):
+        with pytest.raises(error, match=message):
+            await export_query(dsn, text, "csv", tmp_path / "x")
+    with pytest.raises(InvalidArgumentError, match="2 columns with vectors"):
+        await export_query(
+            dsn, "SELECT embedding AS a, embedding AS b FROM embeddings", "npy", tmp_path / "x"
+        )
     assert names(tmp_path) == []
