@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     from mcp.types import CallToolResult
+    from numpy.typing import NDArray
 
     from sightline.storage.retrieval import (
         ImageHit,
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
         SearchResults,
     )
     from sightline.storage.retrieval.hydrate.search_hit import SearchHit
+    from sightline.storage.types import Level
 
 
 class Backend(Protocol):
@@ -28,6 +32,12 @@ class Backend(Protocol):
     async def search_passages(
         self, request: PassageRequest
     ) -> SearchResults[PassageHit] | SearchResults[SearchHit]: ...
+
+    async def embed(
+        self, texts: Sequence[str], level: Level, collection: str | None
+    ) -> NDArray[np.float16]:
+        """Return the vectors of texts. Raises ConfigurationError on a server."""
+        ...
 
     async def call_tool(self, tool: str, arguments: dict[str, Any]) -> CallToolResult: ...
 

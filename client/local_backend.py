@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 from mcp import Client
 from mcp.types import CallToolResult
+from numpy.typing import NDArray
 
 from sightline.client.tool_session import ToolSession
 from sightline.server.app import App, create_app
@@ -18,6 +20,7 @@ from sightline.server.config import Settings
 from sightline.server.models.model_choice import NO_RERANKER, VLM_RERANKER
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.runtime import Runtime
+from sightline.storage.analytics.query_vectors import encode_queries, query_encoder
 from sightline.storage.errors import ConfigurationError, SightlineError
 from sightline.storage.retrieval import (
     ImageHit,
@@ -27,6 +30,7 @@ from sightline.storage.retrieval import (
     RerankModel,
     SearchResults,
 )
+from sightline.storage.types import Level
 
 
 class LocalBackend:
@@ -52,6 +56,17 @@ class LocalBackend:
             search = await self._runtime.passage_search()
             async with self._runtime.search_slot():
                 return await search.search(request)
+
+    async def embed(
+        self, texts: Sequence[str], level: Level, collection: str | None
+    ) -> NDArray[np.float16]:
+        deps = self._runtime.dependencies()
+        encoder = await query_encoder(deps, level)
+        async with deps.connection() as connection:
+            found = await encode_queries(
+                connection, encoder, texts, level=level, collection=collection
+            )
+        return found.vectors
 
     async def call_tool(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
         return await self._session.call(tool, arguments)

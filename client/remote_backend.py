@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
+import numpy as np
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
+from numpy.typing import NDArray
 
 from sightline.client.local_backend import load_cross_encoder
 from sightline.client.tool_replies import image_page, parse_reply, text_page, to_results
@@ -27,6 +29,7 @@ from sightline.storage.retrieval import (
     Selection,
 )
 from sightline.storage.retrieval.hydrate.search_hit import SearchHit
+from sightline.storage.types import Level
 
 _CONNECT_SECONDS: Final = 30
 # For the end of the session, which the server confirms.
@@ -66,6 +69,15 @@ class RemoteBackend:
             "cursor": request.cursor,
         }
         return to_results(text_page(await self._call("search_text", arguments)))
+
+    async def embed(
+        self, texts: Sequence[str], level: Level, collection: str | None
+    ) -> NDArray[np.float16]:
+        del texts, level, collection
+        raise ConfigurationError(
+            "A server returns no vectors. Use Sightline() without an address on the machine of the "
+            "models, or the command sightline embed there."
+        )
 
     async def call_tool(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
         return await self._session.call(tool, arguments)

@@ -15,6 +15,9 @@ from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.loop_runner import LoopRunner
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sightline.client.backends import Backend
     from sightline.client.langchain import SightlineRetriever
     from sightline.client.search_requests import Filters
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
         PassageRetriever,
         Reranker,
     )
+    from sightline.storage.types import Level
 
 _NOT_OPEN = "Sightline is not open. Use it in a 'with' block, or call open() first."
 
@@ -187,6 +191,22 @@ class Sightline:
     async def alist_collections(self) -> list[dict[str, Any]]:
         """Return the collections with their sizes and metadata keys."""
         return await self._runner.arun(self._list_collections())
+
+    def embed(
+        self, *texts: str, level: Level = "asset", collection: str | None = None
+    ) -> NDArray[np.float16]:
+        """Return the vectors of texts, float16 (n, dimension), to search with them in SQL.
+
+        Those of the level "asset" compare with pictures, those of "passage" with texts; with
+        ``collection`` they must fit its vectors. Not on a server.
+        """
+        return self._runner.run(self._backend.embed(texts, level, collection))
+
+    async def aembed(
+        self, *texts: str, level: Level = "asset", collection: str | None = None
+    ) -> NDArray[np.float16]:
+        """Return the vectors of texts; see `embed`."""
+        return await self._runner.arun(self._backend.embed(texts, level, collection))
 
     def image_retriever(
         self, *, with_images: bool = False, max_edge: int = 512, **options: Unpack[ImageOptions]

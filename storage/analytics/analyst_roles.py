@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from sightline.storage.db import row_security
-from sightline.storage.db.connect import connect_async
+from sightline.storage.db.connect import connect_async, connection_url
 from sightline.storage.db.pool import wrap_driver_errors
 from sightline.storage.db.queries import Connection, fetch_value, fetch_values, load_sql
 from sightline.storage.db.schema_safety import require_safe_schemas
@@ -58,8 +57,10 @@ async def ensure_query_role(
     return role
 
 
-async def _set_role_settings(connection: Connection, role: str) -> None:
-    """Set the search path and the limits of a role.
+async def _set_role_settings(
+    connection: Connection, role: str, *, own_schema: str | None = None
+) -> None:
+    """Set the search path and the limits of a role; it may write only to ``own_schema``.
 
     Limits of what the role writes to the disk need a superuser, or a role that may set
     ``temp_file_limit`` and ``log_min_messages``; the role itself cannot change them.
@@ -71,6 +72,9 @@ async def _set_role_settings(connection: Connection, role: str) -> None:
     }
     parts = {key: sql.Identifier(each) for key, each in names.items()}
     await connection.execute(sql.SQL(_SQL["role_settings"]).format(**parts))
+    if own_schema is not None:
+        writable = sql.SQL(_SQL["writable_settings"])
+        await connection.execute(writable.format(**parts, schema=sql.Identifier(own_schema)))
     statement = sql.SQL(_SQL["superuser_settings"]).format(**parts)
     try:
         async with connection.transaction():
@@ -90,21 +94,30 @@ async def shared_query_role(dsn: str) -> str:
 
 
 async def grant_analyst(
-    dsn: str, name: str, *, collections: Iterable[str] | None = None, everything: bool = False
+    dsn: str,
+    name: str,
+    *,
+    collections: Iterable[str] | None = None,
+    everything: bool = False,
+    schema: str | None = None,
 ) -> str:
-    """Create an analyst role; return its connection string with a new password.
+    """Create an analyst role; return its URL with a new password.
 
-    ``collections`` limits what it sees. An existing role gets a new password and keeps its
-    binding, unless ``collections`` are given or ``everything`` removes it. The role of ``dsn``
-    must be allowed to create roles. Raises InvalidArgumentError for an invalid name,
+    ``collections`` limits what it sees. ``schema`` is created for it, and then it may create
+    objects there. An existing role gets a new password and keeps its schema, and its binding,
+    unless ``collections`` are given or ``everything`` removes it. The role of ``dsn`` must be
+    allowed to create roles. Raises InvalidArgumentError for an invalid name or an existing schema,
     UnknownNameError for an unknown collection, NotAllowedError without the rights, and SchemaError
     if others can create objects in a schema of the search path.
     """
-    if not _NAME.fullmatch(name) or name.startswith(("pg_", "sightline_")):
-        raise InvalidArgumentError(
-            f"{shown(name)} is not a valid role name. Use lower-case letters, digits and _, such "
-            "as 'alice'."
-        )
+    for what, value in (("role", name), ("schema", schema)):
+        if value is not None and (
+            not _NAME.fullmatch(value) or value.startswith(("pg_", "sightline_"))
+        ):
+            raise InvalidArgumentError(
+                f"{shown(value)} is not a valid {what} name. Use lower-case letters, digits and _, "
+                "such as 'alice'."
+            )
     async with _admin_connection(dsn) as connection:
         if not await fetch_value(connection, _SQL["is_migrated"]):
             raise SchemaError("The database has no schema analytics yet. Run: sightline migrate")
@@ -122,8 +135,32 @@ async def grant_analyst(
             exists = await _is_analyst(connection, name)
             statement = sql.SQL(_SQL["change_password" if exists else "create_role"])
             await connection.execute(statement.format(name=sql.Identifier(name), password=hashed))
-            await _set_role_settings(connection, name)
-        return make_conninfo(dsn, user=name, password=password)
+            own_schema = await _ensure_schema(connection, name, schema)
+            await _set_role_settings(connection, name, own_schema=own_schema)
+        return connection_url(dsn, user=name, password=password)
+
+
+async def _ensure_schema(connection: Connection, name: str, wanted: str | None) -> str | None:
+    """Create the schema of an analyst if it has none; return the name of the one it has.
+
+    The analyst may create objects in it and does not own it, so it cannot open it to others.
+    """
+    own: str | None = await fetch_value(connection, _SQL["schema_of_analyst"], {"name": name})
+    if wanted in (None, own):
+        return own
+    if own is not None:
+        raise InvalidArgumentError(
+            f"{name!r} has the schema {own!r} already. Use it, or revoke the login first."
+        )
+    if await fetch_value(connection, _SQL["schema_exists"], {"schema": wanted}):
+        raise InvalidArgumentError(
+            f"The schema {shown(wanted)} exists already. Choose the name of a new one."
+        )
+    statement = sql.SQL(_SQL["create_schema"]).format(
+        schema=sql.Identifier(wanted), name=sql.Identifier(name)
+    )
+    await connection.execute(statement)
+    return wanted
 
 
 async def revoke_analyst(dsn: str, name: str) -> None:

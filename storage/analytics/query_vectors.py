@@ -21,12 +21,34 @@ class _PassageEncoder(Protocol):
     queries: TextEncoder
 
 
+class _Provider(Protocol):
+    async def get(self) -> TextEncoder: ...
+
+
+class _Encoders(Protocol):
+    @property
+    def encoder(self) -> _Provider: ...
+
+    @property
+    def passage_encoder(self) -> _Provider | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class QueryVectors:
     """Vectors, float16 of shape (n, dimension), and the embedding space that they fit."""
 
     space: EmbeddingSpace
     vectors: NDArray[np.float16]
+
+
+async def query_encoder(encoders: _Encoders, level: Level) -> TextEncoder:
+    """Return the encoder of a level. Raises InvalidArgumentError if there is none."""
+    if level == "region":
+        raise InvalidArgumentError("Words have vectors of the level 'asset' or 'passage'.")
+    provider = encoders.encoder if level == "asset" else encoders.passage_encoder
+    if provider is None:
+        raise InvalidArgumentError("No encoder of passages is configured.")
+    return await provider.get()
 
 
 async def encode_queries(

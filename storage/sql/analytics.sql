@@ -81,6 +81,28 @@ ALTER ROLE {name} IN DATABASE {database} SET lock_timeout = '2s';
 ALTER ROLE {name} IN DATABASE {database} SET work_mem = '16MB';
 ALTER ROLE {name} IN DATABASE {database} SET max_parallel_workers_per_gather = 0;
 
+-- name: writable_settings
+-- Of a login with a schema of its own, which comes after the others: it can replace no name.
+ALTER ROLE {name} IN DATABASE {database}
+SET search_path = analytics, {extension_schema}, {schema}, pg_temp;
+ALTER ROLE {name} IN DATABASE {database} SET default_transaction_read_only = off;
+
+-- name: schema_of_analyst
+SELECT n.nspname::text
+FROM pg_namespace AS n
+CROSS JOIN LATERAL aclexplode(n.nspacl) AS granted
+JOIN pg_roles AS r ON r.oid = granted.grantee
+WHERE r.rolname = %(name)s AND granted.privilege_type = 'CREATE'
+ORDER BY n.nspname LIMIT 1
+
+-- name: schema_exists
+SELECT to_regnamespace(%(schema)s) IS NOT NULL
+
+-- name: create_schema
+CREATE SCHEMA {schema};
+GRANT USAGE, CREATE ON SCHEMA {schema} TO {name};
+COMMENT ON SCHEMA {schema} IS 'Own objects of an analyst; made by sightline grant-analyst.';
+
 -- name: superuser_settings
 ALTER ROLE {name} IN DATABASE {database} SET temp_file_limit = '512MB';
 ALTER ROLE {name} IN DATABASE {database} SET log_min_messages = 'fatal'
@@ -121,6 +143,10 @@ SELECT CASE
     ) THEN 'it is a member of roles other than sightline_analyst'
     WHEN has_schema_privilege(me.oid, 'sightline', 'USAGE')
         THEN 'it can read the tables of Sightline'
+    WHEN EXISTS (
+        SELECT FROM pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS granted
+        WHERE granted.grantee = me.oid AND granted.privilege_type = 'CREATE'
+    ) THEN 'it can create objects in a schema of its own (grant-analyst --schema)'
 END
 FROM pg_roles AS me WHERE me.rolname = session_user
 

@@ -86,10 +86,15 @@ def configure_grant_analyst(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="all collections; removes an existing binding",
     )
+    parser.add_argument(
+        "--schema",
+        metavar="NAME",
+        help="create this schema, in which the login may create tables, views and indexes",
+    )
 
 
 async def run_grant_analyst(arguments: argparse.Namespace) -> None:
-    """Print the connection string on stdout, and hints on stderr."""
+    """Print the URL on stdout, and hints on stderr."""
     settings = load_settings()
     with database_dsn(settings) as dsn:
         granted = await analyst_roles.grant_analyst(
@@ -97,6 +102,7 @@ async def run_grant_analyst(arguments: argparse.Namespace) -> None:
             arguments.name,
             collections=arguments.collections,
             everything=arguments.all_collections,
+            schema=arguments.schema,
         )
     if settings.database.url is None:
         write_lines(
@@ -105,8 +111,9 @@ async def run_grant_analyst(arguments: argparse.Namespace) -> None:
             error=True,
         )
     write_lines(
-        f"{arguments.name} can read the schema analytics. Store this connection string; it "
-        "contains the password. To create a new password, run the command again.",
+        f"{arguments.name} can read the schema analytics. Store this address; it contains the "
+        "password. To create a new password, run the command again. For SQLAlchemy write "
+        "postgresql+psycopg:// at its beginning.",
         error=True,
     )
     write_lines(granted)

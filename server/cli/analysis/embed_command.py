@@ -31,7 +31,11 @@ def configure_embed(parser: argparse.ArgumentParser) -> None:
 
 async def run_embed(arguments: argparse.Namespace) -> None:
     """Print one literal of type halfvec per text, and the embedding space on stderr."""
-    from sightline.storage.analytics.query_vectors import encode_queries, vector_literal
+    from sightline.storage.analytics.query_vectors import (
+        encode_queries,
+        query_encoder,
+        vector_literal,
+    )
 
     texts = arguments.words or [line.rstrip("\r\n") for line in sys.stdin]
     if not any(texts):
@@ -39,13 +43,7 @@ async def run_embed(arguments: argparse.Namespace) -> None:
             "There are no words to encode. Give them as arguments or on stdin."
         )
     async with open_dependencies(load_settings()) as deps:
-        if arguments.level == "asset":
-            provider = deps.encoder
-        elif deps.passage_encoder is None:
-            raise ConfigurationError("No encoder of passages is configured.")
-        else:
-            provider = deps.passage_encoder
-        encoder = await provider.get()
+        encoder = await query_encoder(deps, arguments.level)
         async with deps.connection() as connection:
             encoded = await encode_queries(
                 connection, encoder, texts, level=arguments.level, collection=arguments.collection

@@ -235,7 +235,10 @@ def _to_array(values: Sequence[object], type_: pa.DataType) -> pa.Array:
     number = np.float16 if isinstance(vectors[0], HalfVector) else np.float32
     if len(vectors) < len(values):  # some are missing
         return pa.array(
-            [None if value is None else value.to_numpy().astype(number) for value in values],
+            [
+                value.to_numpy().astype(number) if isinstance(value, HalfVector | Vector) else None
+                for value in values
+            ],
             pa.list_(type_.value_type),
         ).cast(type_)
     # Copy the bits of vectors; converting each number would be slow.

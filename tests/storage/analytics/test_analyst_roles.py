@@ -6,12 +6,14 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import create_engine, text
 
 from sightline.storage.analytics import analyst_roles
 from sightline.storage.analytics.analyst_roles import grant_analyst
 from sightline.storage.analytics.sql_runner import SqlRunner
+from sightline.storage.db.connect import connection_url
 from sightline.storage.db.pool import Database
-from sightline.storage.errors import InvalidArgumentError, NotAllowedError
+from sightline.storage.errors import ConfigurationError, InvalidArgumentError, NotAllowedError
 
 
 def drop(dsn: str, name: str) -> None:
@@ -92,3 +94,84 @@ async def test_missing_rights_to_create_roles_are_explained(filled: Database) ->
             await grant_analyst(dsn, "dave")
     finally:
         drop(filled.dsn, "carol")
+
+
+async def test_the_address_is_a_url(filled: Database) -> None:
+    url = await grant_analyst(filled.dsn, "fay")
+    try:
+        assert url.startswith("postgresql://fay:")
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM assets")).scalar() == 50
+        engine.dispose()
+    finally:
+        drop(filled.dsn, "fay")
+
+
+def test_a_url_keeps_every_value() -> None:
+    for dsn in (
+        "host=db.example.com port=5433 dbname=sight/line user=a password='p @:/%'",
+        "host=::1 dbname=x user=u",
+        "host=/var/run/my\\ sockets port=1 dbname=x user=u sslmode=require",
+        "host=a,b port=1,2 dbname=x user=u options='-c search_path=a,\\ b'",
+    ):
+        assert conninfo_to_dict(connection_url(dsn)) == conninfo_to_dict(dsn)
+    changed = conninfo_to_dict(connection_url("host=h dbname=d user=x", user="y", password="z"))
+    assert changed == {"host": "h", "dbname": "d", "user": "y", "password": "z"}
+
+
+async def test_an_analyst_writes_to_a_schema_of_its_own_only(filled: Database) -> None:
+    url = await grant_analyst(filled.dsn, "gus", collections=["album"], schema="lab")
+    try:
+        with psycopg.connect(url, autocommit=True) as gus:
+            gus.execute(
+                "CREATE MATERIALIZED VIEW lab.pictures AS "
+                "SELECT asset_id, collection, embedding::halfvec(8) FROM embeddings"
+            )
+            gus.execute("CREATE INDEX ON lab.pictures USING hnsw (embedding halfvec_cosine_ops)")
+            gus.execute("REFRESH MATERIALIZED VIEW lab.pictures")
+            gus.execute("CREATE TABLE lab.labels (asset_id text PRIMARY KEY, label text)")
+            seen = "SELECT collection, count(*) FROM pictures GROUP BY 1"
+            assert gus.execute(seen).fetchall() == [("album", 29)]
+            assert gus.execute("SHOW statement_timeout").fetchone() == ("1min",)
+            for statement in (
+                "CREATE TABLE analytics.x (n int)",
+                "CREATE TABLE public.x (n int)",
+                "CREATE SCHEMA other",
+                "DELETE FROM analytics.searches",
+                "TABLE sightline.asset",
+                "GRANT USAGE ON SCHEMA lab TO PUBLIC",
+            ):
+                # Postgres only warns of a grant without the right to grant.
+                if statement.startswith("GRANT"):
+                    gus.execute(statement)
+                    continue
+                with pytest.raises(errors.InsufficientPrivilege):
+                    gus.execute(statement.encode())
+        # A new password keeps the schema; others cannot get it.
+        again = await grant_analyst(filled.dsn, "gus")
+        with psycopg.connect(again, autocommit=True) as gus:
+            gus.execute("INSERT INTO lab.labels VALUES ('a', 'b')")
+        for name, schema, words in (
+            ("gus", "bench", "has the schema 'lab' already"),
+            ("hal", "lab", "The schema 'lab' exists already"),
+            ("hal", "analytics", "exists already"),
+            ("hal", "pg_lab", "is not a valid schema name"),
+        ):
+            with pytest.raises(InvalidArgumentError, match=words):
+                await grant_analyst(filled.dsn, name, schema=schema)
+        with psycopg.connect(filled.dsn) as connection:
+            row = connection.execute("SELECT to_regrole('hal'), to_regnamespace('bench')")
+            assert row.fetchone() == (None, None)
+            granted = connection.execute(
+                "SELECT nspacl::text FROM pg_namespace WHERE nspname = 'lab'"
+            )
+            assert granted.fetchone() == ("{sightline=UC/sightline,gus=UC/sightline}",)
+        # It could create functions that query_sql would call.
+        runner = SqlRunner(again, timeout_seconds=60, max_rows=5, max_bytes=1_000)
+        with pytest.raises(ConfigurationError, match="can create objects in a schema of its own"):
+            await runner.run("SELECT 1", rows=1)
+    finally:
+        drop(filled.dsn, "gus")
+        with psycopg.connect(filled.dsn, autocommit=True) as connection:
+            connection.execute("DELETE FROM sightline.principal")

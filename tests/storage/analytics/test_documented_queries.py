@@ -17,7 +17,7 @@ SCHEMA = (DOCS / "reference" / "analytics-schema.md").read_text(encoding="utf-8"
 async def test_the_queries_of_the_page_return_rows(filled: Database, runner: SqlRunner) -> None:
     await cluster_analysis.cluster_collections(filled)
     found = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(found) == 11  # ten, and one on what was analysed
+    assert len(found) == 15  # twelve, two searches, and one on what was analysed
     for question in found:
         assert (await runner.run(question, rows=100)).rows, question
 

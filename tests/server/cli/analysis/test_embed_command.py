@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 
 from sightline.server.cli import main
-from sightline.server.config import load_settings
-from sightline.server.database import schema_migration
-from sightline.server.models.model_choice import load_encoder
-from sightline.storage.db.pool import Database
-from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.postgres import EmbeddedPostgres
-from sightline.storage.records import collections, embedding_spaces
-from tests.support.database_rows import add_asset, add_vector
+from tests.server.cli.analysis.conftest import WORDS
 
-WORDS = ("a red circle", "a bar chart")
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Iterator[Path]:
-    """Two assets whose vectors are those of the words, and a collection of another encoder."""
-
-    async def prepare(dsn: str, folder: Path) -> None:
-        encoder = load_encoder(load_settings(data_dir=folder))
-        vectors = await encoder.encode_texts(WORDS)
-        database = await Database.open(dsn)
-        async with database.connection() as connection:
-            for name, identity in (
-                ("album", encoder.identity),
-                ("other", EncoderIdentity("another", "0" * 16, "0" * 16, 4)),
-            ):
-                made = await collections.ensure(connection, name)
-                space = await embedding_spaces.get_or_create(connection, identity, "asset")
-                await embedding_spaces.assign(connection, made.id, space)
-                if name == "album":
-                    for number, vector in enumerate(vectors):
-                        id_ = f"{number:012}"
-                        await add_asset(connection, made, id_)
-                        await add_vector(connection, made, space, vector.tolist(), id_)
-        await database.close()
-        encoder.close()
-
-    with (
-        tempfile.TemporaryDirectory(prefix="sightline-tests-") as folder,
-        EmbeddedPostgres(Path(folder), durable=False) as postgres,
-    ):
-        schema_migration.upgrade(postgres.dsn())
-        asyncio.run(prepare(postgres.dsn(), Path(folder)))
-        yield Path(folder)
-
-
-@pytest.fixture(autouse=True)
-def environment(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(data_dir))
-    monkeypatch.delenv("SIGHTLINE_DATABASE__URL", raising=False)
+pytestmark = pytest.mark.usefixtures("words_installation")
 
 
 def test_words_are_compared_with_pictures_in_sql(
@@ -85,14 +38,25 @@ def test_words_are_compared_with_pictures_in_sql(
 
 
 def test_vectors_that_cannot_be_compared_are_refused(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words_folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    for arguments, words in (
-        (["x", "--collection", "other"], "another"),
-        (["x", "--collection", "nothing"], "Unknown collection 'nothing'. Available: 'album'"),
-        (["x", "--level", "passage"], "Embedding spaces: 1 (asset of builtin-clip), 2 (asset"),
-        ([], "There are no words to encode"),
-    ):
+    cases = {
+        ("x", "--collection", "other"): "has no vectors of the level 'asset'",
+        ("x", "--collection", "nothing"): "Unknown collection 'nothing'. Available: 'album'",
+        ("x", "--level", "passage"): "Embedding spaces: 1 (asset of builtin-clip)",
+        (): "There are no words to encode",
+    }
+    for arguments, words in cases.items():
         assert main(["embed", *arguments]) == 2
         assert words in capfd.readouterr().err
+    with EmbeddedPostgres(words_folder) as postgres, psycopg.connect(postgres.dsn()) as connection:
+        change = "UPDATE sightline.embedding_space SET weights = md5(weights)"
+        before = connection.execute("SELECT weights FROM sightline.embedding_space").fetchone()
+        connection.execute(change)
+        connection.commit()
+        assert main(["embed", "x", "--collection", "album"]) == 2
+        assert "builtin-clip" in capfd.readouterr().err
+        assert main(["embed", "x"]) == 2
+        assert "No vectors of the level 'asset' were made by builtin-clip" in capfd.readouterr().err
+        connection.execute("UPDATE sightline.embedding_space SET weights = %s", before)
