@@ -7,6 +7,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from sightline.server.cli import main
@@ -26,6 +27,7 @@ EXPECTED = {
     "Search by words": "000000000000.jpg 0.000\n000000000001.jpg 0.000\n",
     "SQLAlchemy": r"HALFVEC 00000000000[01] [\d.]+\n",
     "pandas": r"collection +kind +asset_count\n +album +image +2\n",
+    "Tables of your own": "",
     "DuckDB": r"\[\('album', 2, \d+\)\]\n",
 }
 NEEDED = {"pandas": "pandas", "DuckDB": "duckdb"}
@@ -47,7 +49,7 @@ def test_a_program_prints_what_it_finds(
         pytest.skip(f"{NEEDED[name]} is not installed")
     monkeypatch.chdir(tmp_path)
     with EmbeddedPostgres(words_installation) as postgres:
-        url = asyncio.run(grant_analyst(postgres.dsn(), "page"))
+        url = asyncio.run(grant_analyst(postgres.dsn(), "page", schema="lab"))
         monkeypatch.setenv("ANALYST_URL", url)
         try:
             if name == "DuckDB":
@@ -56,4 +58,6 @@ def test_a_program_prints_what_it_finds(
             exec(compile(PROGRAMS[name], name, "exec"), {"__name__": "__main__"})
         finally:
             asyncio.run(revoke_analyst(postgres.dsn(), "page"))
+            with psycopg.connect(postgres.dsn()) as connection:
+                connection.execute("DROP SCHEMA IF EXISTS lab")
     assert re.fullmatch(EXPECTED[name], capsys.readouterr().out)
