@@ -203,7 +203,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         ),
         Command(
             "export",
-            "analysis.export_command",
+            "analysis.view_export_command",
             "write a view or a query to a file, with vectors",
             (
                 "sightline export embeddings --collection album --level asset --format parquet",

@@ -60,7 +60,7 @@ async def ensure_query_role(
 async def _set_role_settings(
     connection: Connection, role: str, *, own_schema: str | None = None
 ) -> None:
-    """Set the search path and the limits of a role; it may write only to ``own_schema``.
+    """Set the search path and limits of a role; it writes only to ``own_schema``.
 
     Limits of what the role writes to the disk need a superuser, or a role that may set
     ``temp_file_limit`` and ``log_min_messages``; the role itself cannot change them.
@@ -141,7 +141,7 @@ async def grant_analyst(
 
 
 async def _ensure_schema(connection: Connection, name: str, wanted: str | None) -> str | None:
-    """Create the schema of an analyst if it has none; return the name of the one it has.
+    """Create the schema of an analyst if it has none; return its name.
 
     The analyst may create objects in it and does not own it, so it cannot open it to others.
     """

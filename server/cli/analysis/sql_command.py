@@ -83,7 +83,7 @@ def run_sql(arguments: argparse.Namespace) -> int:
 
 
 def _scripts(arguments: argparse.Namespace) -> Sequence[str]:
-    """Return the statements that have to be scripts: psql replaces variables only there."""
+    """Return the statements that need variables, which psql replaces in scripts."""
     return arguments.statements if arguments.variables else ()
 
 
@@ -123,7 +123,7 @@ def _script(statement: str) -> Iterator[IO[str]]:
 
 @contextmanager
 def analyst_dsn(settings: Settings) -> Iterator[str]:
-    """Yield the connection string of a login that may only read the schema ``analytics``.
+    """Yield the connection string of a login that reads the schema ``analytics``.
 
     An embedded Postgres runs during the block. Raises ConfigurationError if an external database
     has no such login in the settings, and SchemaError for an old schema.

@@ -59,7 +59,7 @@ async def export_view(
     level: Level | None = None,
     embedding_space: int | None = None,
 ) -> int:
-    """Write the rows of a view that meet all conditions to a file; return their number.
+    """Write the matching rows of a view to a file; return their number.
 
     ``csv`` and ``jsonl`` contain vectors as text without loss, ``parquet`` as lists, of fixed
     length if all vectors have the same. ``npy`` is the one column with vectors, of shape (rows,
@@ -77,7 +77,7 @@ async def export_view(
 
 
 async def export_query(dsn: str, text: str, format_: ExportFormat, path: Path) -> int:
-    """Write the rows of one query to a file, as `export_view` does; return their number.
+    """Write the rows of a query to a file, as `export_view`; return their number.
 
     ``dsn`` is that of a login with no rights but to read. Raises InvalidArgumentError or
     NotAllowedError for anything but a query, and StorageError if it fails.
@@ -166,7 +166,7 @@ class _Export:
         return shapes[0].rows
 
     async def write_parquet(self) -> int:
-        """Write columns with their types; numeric as float64, other types than these as text."""
+        """Write columns with their types; numeric as float64, unknown types as text."""
         try:
             import pyarrow as pa
             from pyarrow import parquet
