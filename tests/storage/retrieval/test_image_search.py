@@ -418,7 +418,7 @@ async def test_a_failed_log_does_not_fail_the_search(
 
 
 async def test_a_search_reads_the_stored_reliability_of_each_collection(
-    corpus: Corpus, images: ImageSearch
+    corpus: Corpus, images: ImageSearch, database: Database
 ) -> None:
     """Unrelated captions measure chance; what was not measured counts as reliable."""
     for n in range(20):
@@ -432,6 +432,12 @@ async def test_a_search_reads_the_stored_reliability_of_each_collection(
     for hit in results.hits:
         stands_out = hit.retrievers["text_to_image"].score >= threshold
         assert hit.weak == (hit.asset.collection == "lies" or not stands_out)
+    async with database.connection() as connection:
+        query = "SELECT weak_count, results FROM retrieval_log"
+        row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    assert [each.get("weak", False) for each in row[1]] == [hit.weak for hit in results.hits]
+    assert 0 < row[0] == sum(hit.weak for hit in results.hits)
 
 
 async def test_pages_may_be_unreliable_beside_reliable_images(
