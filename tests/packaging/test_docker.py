@@ -9,8 +9,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -243,23 +243,45 @@ def test_the_server_has_no_rights_in_its_container() -> None:
     assert COMPOSE["services"]["vllm"]["profiles"] == ["vllm"]
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Any:
-    """A Postgres of its own: the script creates a role, which all databases share."""
-    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
-        yield server
+@pytest.fixture(scope="module")
+def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the DSN of the administrator of a Postgres of its own, which has no Sightline."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("cluster"), durable=False) as server:
+        dsn = make_conninfo(server.dsn("postgres"), user="administrator")
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute("CREATE ROLE administrator LOGIN SUPERUSER")
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("DROP DATABASE IF EXISTS sightline")
+            connection.execute("ALTER ROLE sightline RENAME TO former")
+        yield dsn
 
 
-def test_the_script_makes_a_database_for_a_role_without_superuser_rights(
-    cluster: EmbeddedPostgres,
-) -> None:
-    # Here the administrator has the name that the script gives to the role.
-    admin = make_conninfo(cluster.dsn("postgres"), user="administrator")
-    with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE ROLE administrator LOGIN SUPERUSER")
+def _is_ready(dsn: str) -> tuple[object, ...] | None:
+    """Create the schema as the owner of a database, and return the rights of that role."""
+    schema_migration.upgrade(dsn)
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+
+
+def test_the_statements_for_a_managed_postgres_suffice(admin: str) -> None:
+    guide = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    section = guide.split("## Managed Postgres")[1].split("\n## ")[0]
+    statements = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    assert len(statements) == 2
+    # The script below uses the name too.
+    first, second = (re.sub(r"\bsightline\b", "managed", each) for each in statements)
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("DROP DATABASE sightline")
-        connection.execute("ALTER ROLE sightline RENAME TO former")
+        for statement in filter(str.strip, first.split(";")):
+            connection.execute(statement)
+    with psycopg.connect(make_conninfo(admin, dbname="managed")) as connection:
+        connection.execute(second)
+    dsn = make_conninfo(admin, dbname="managed", user="managed")
+    assert _is_ready(dsn) == (False, True, False)
+
+
+def test_the_script_makes_a_database_for_a_role_without_superuser_rights(admin: str) -> None:
     parts = conninfo_to_dict(admin)
     psql = Path(programs.installed()[0].program("psql"))
     environment = {
@@ -277,12 +299,8 @@ def test_the_script_makes_a_database_for_a_role_without_superuser_rights(
     assert again.returncode != 0
     assert b'role "sightline" already exists' in again.stderr
     dsn = make_conninfo(admin, dbname="sightline", user="sightline")
-    schema_migration.upgrade(dsn)
+    assert _is_ready(dsn) == (False, True, False)
     with psycopg.connect(dsn) as connection:
-        row = connection.execute(
-            "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
-        ).fetchone()
-        assert row == (False, True, False)
         connection.execute("CREATE ROLE stranger LOGIN")
     stranger = make_conninfo(dsn, user="stranger")
     for statement in (
