@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import IO, BinaryIO
 
 from sightline.storage.errors import MediaError, StorageError, shown
 from sightline.storage.files import SpecialFileError, open_real
@@ -86,7 +86,7 @@ class BlobStore:
         return content
 
     @contextmanager
-    def open_user_file(self, location: str) -> Iterator[tuple[IO[bytes], int]]:
+    def open_user_file(self, location: str) -> Iterator[tuple[BinaryIO, int]]:
         """Open a user's file in the block; yield it and its size.
 
         Raises OSError if it is missing, or no regular file.

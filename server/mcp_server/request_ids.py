@@ -42,6 +42,7 @@ def _with_id(result: HandlerResult, request_id: str) -> HandlerResult:
         case CallToolResult(is_error=True):
             meta = {**(result.meta or {}), META_KEY: request_id}
             return result.model_copy(update={"meta": meta})
-        case {"isError": True}:  # as it is sent
-            return {**result, "_meta": {**(result.get("_meta") or {}), META_KEY: request_id}}
+        case {"isError": True, **rest}:  # as it is sent
+            meta = {**(rest.pop("_meta", None) or {}), META_KEY: request_id}
+            return {"isError": True, **rest, "_meta": meta}
     return result

@@ -103,8 +103,8 @@ def request_fields() -> dict[str, str | None]:
     """Return the ids that connect a line with others of the same request."""
     request = current_request()
     return {
-        "request": request and request.id,
-        "session": request and request.session,
+        "request": None if request is None else request.id,
+        "session": None if request is None else request.session,
         "trace": current_trace_id(),
     }
 

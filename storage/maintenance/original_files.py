@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -15,6 +16,7 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db.queries import load_sql
 
 _SQL = load_sql("backup")
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,18 @@ def unchanged(blobs: BlobStore, originals: Iterable[OriginalFile]) -> dict[Origi
             continue
         try:
             with blobs.open_user_file(original.location) as (file, size):
-                if hashlib.file_digest(file, "sha256").hexdigest() == original.sha256:
+                if _sha256(file) == original.sha256:
                     found[original.sha256] = (original, size)
         except OSError:
             continue
     return dict(found.values())
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def common_folder(originals: Sequence[OriginalFile]) -> str | None:

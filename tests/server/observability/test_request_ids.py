@@ -85,14 +85,14 @@ async def test_all_records_of_a_request_have_its_id(tmp_path: Path, database_dsn
         rows = connection.execute("SELECT request_id, query FROM analytics.searches").fetchall()
     assert rows == [(ids[0], "lantern")]
     assert "hits" in searched.text
-    for line in (
+    for expected in (
         'sightline_search_seconds_count{tool="search_text"} 1.0',
         'sightline_search_stage_seconds_count{stage="lexical"} 1.0',
         'sightline_ingest_files_total{outcome="added"} 1.0',
         "sightline_ingest_images_total 1.0",
         'sightline_http_responses_total{method="POST",route="/mcp",status="401"} 1.0',
     ):
-        assert line in metrics
+        assert expected in metrics
     assert f'"sightline/request_id":"{ids[1]}"' in refused.text
 
 
