@@ -123,6 +123,19 @@ async def test_the_index_serves_a_filter_that_many_rows_meet(filled: Database) -
     assert by_index == exact
 
 
+async def test_the_kind_of_a_vector_costs_nothing_unless_it_is_read(filled: Database) -> None:
+    async with filled.connection() as connection:
+
+        async def plan(columns: str) -> str:
+            query = f"EXPLAIN SELECT {columns} FROM analytics.embeddings WHERE level = 'asset'"
+            cursor = await connection.execute(query.encode())
+            return "\n".join(row[0] for row in await cursor.fetchall())
+
+        assert "on passage" in await plan("kind")
+        for table in ("passage", "region", "asset"):
+            assert f"on {table} " not in await plan("asset_id, collection, embedding")
+
+
 TEXTS = {
     "a1": "A red van stands before the bakery",
     "a2": "Two vans, colour: blue",

@@ -57,7 +57,8 @@ def test_a_program_prints_what_it_finds(
                     assert main(command.split()) == 0
             exec(compile(PROGRAMS[name], name, "exec"), {"__name__": "__main__"})
         finally:
-            asyncio.run(revoke_analyst(postgres.dsn(), "page"))
             with psycopg.connect(postgres.dsn()) as connection:
+                connection.execute("DROP OWNED BY page")
                 connection.execute("DROP SCHEMA IF EXISTS lab")
+            asyncio.run(revoke_analyst(postgres.dsn(), "page"))
     assert re.fullmatch(EXPECTED[name], capsys.readouterr().out)
