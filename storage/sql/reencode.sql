@@ -170,3 +170,25 @@ WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM sightline.{partition}
     WHERE collection_id = %(collection_id)s LIMIT %(rows)s
 ))
+
+-- name: sources_to_read
+-- With images whose text another engine read, or other languages. A sidecar is not read again.
+SELECT
+    id, content_key, name, location, kind, state, NULL::bytea AS sidecar_sha256, ocr_engine,
+    transcriber, tile_scheme, true AS has_name_passage
+FROM sightline.source
+WHERE collection_id = %(collection_id)s AND state = 'done' AND kind NOT IN ('text', 'audio')
+AND id > %(after)s AND (ocr_engine IS NULL OR ocr_engine <> ALL (%(engines)s))
+ORDER BY id
+LIMIT %(rows)s
+
+-- name: count_sources_to_read
+SELECT count(*) FROM sightline.source
+WHERE collection_id = %(collection_id)s AND state = 'done' AND kind NOT IN ('text', 'audio')
+AND (ocr_engine IS NULL OR ocr_engine <> ALL (%(engines)s))
+
+-- name: set_ocr_engine
+-- Of a source that was not deleted in the meantime.
+UPDATE sightline.source SET ocr_engine = %(ocr_engine)s, ingested_at = now()
+WHERE id = %(id)s AND collection_id = %(collection_id)s AND state = 'done'
+RETURNING id

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sightline.server.cli.cli_context import open_dependencies
+from sightline.server.cli.library.ingest import parse_languages
 from sightline.server.config import Settings, load_settings, variable
 from sightline.server.config.settings_loader import effective_settings
 from sightline.server.database.provider import open_database
 from sightline.server.models.model_choice import SAME_AS_IMAGES
+from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES
 from sightline.server.observability import logs, terminal
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest.reencode.reencoding import (
     ReencodeProgress,
     ReencodeSummary,
     reencode,
 )
 from sightline.storage.ingest.reencode.space_switch import SpaceChange, drop, switch_back
+from sightline.storage.ingest.reencode.text_reading import reread_text
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.types import Level
@@ -58,6 +62,17 @@ def configure_reencode(parser: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--cancel", action="store_true", help="delete the vectors of an unfinished re-encoding"
     )
+    action.add_argument(
+        "--ocr",
+        action="store_true",
+        help="read the text of images again that another OCR engine, mode or language has read",
+    )
+    parser.add_argument(
+        "--ocr-languages",
+        metavar="NAME,...",
+        help=f"with --ocr: languages besides those in Latin script, Chinese and Japanese: "
+        f"{', '.join(OCR_LANGUAGES)}; 'none' for no other",
+    )
     parser.add_argument(
         "--allow-missing",
         action="store_true",
@@ -72,14 +87,18 @@ async def run_reencode(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     logs.configure(settings, is_command=True)
     chosen = {key: value for name, key in _SETTINGS.items() if (value := getattr(arguments, name))}
+    if arguments.ocr_languages is not None and not arguments.ocr:
+        raise ConfigurationError("--ocr-languages needs --ocr.")
+    if chosen and (arguments.back or arguments.cancel or arguments.ocr):
+        raise ConfigurationError("--back, --cancel and --ocr need no encoder.")
     if arguments.back or arguments.cancel or (arguments.drop_old and not chosen):
-        if chosen:
-            raise ConfigurationError("--back and --cancel need no encoder.")
         async with open_database(settings) as database:
             return await _run_without_encoder(database, arguments)
+    if arguments.ocr:
+        return await _read_text(settings, arguments)
     overrides = {key.replace(".", "__"): value for key, value in chosen.items()}
     wanted = load_settings(**overrides)
-    with _progress(shown=not arguments.quiet and not arguments.json) as progress:
+    with _progress("encoding", "vectors", shown=_shows_progress(arguments)) as progress:
         async with open_dependencies(wanted) as deps:
             database = await deps.database.get()
             summary = await reencode(
@@ -129,6 +148,52 @@ async def _run_without_encoder(database: Database, arguments: argparse.Namespace
     return 0
 
 
+async def _read_text(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Read the text of images again; return 1 if some could not be read."""
+    chosen: dict[str, Any] = {}
+    if arguments.ocr_languages is not None:
+        languages = parse_languages(arguments.ocr_languages, settings)
+        chosen[collection_settings.OCR_LANGUAGES_SETTING] = languages
+    with _progress("reading", "files", shown=_shows_progress(arguments)) as progress:
+        async with open_dependencies(settings) as deps:
+            summary = await reread_text(
+                await deps.database.get(),
+                deps.blobs,
+                arguments.collection,
+                deps.ocr_engine,
+                passage_encoder=await (deps.passage_encoder or deps.encoder).get(),
+                options=deps.ingest_options,
+                settings=chosen,
+                progress=progress,
+            )
+    if arguments.json:
+        terminal.write_json(
+            {
+                "collection": summary.collection,
+                "ocr_engine": summary.ocr_engine,
+                "sources": summary.sources,
+                "lines": summary.lines,
+                "unreadable": dict(summary.unreadable),
+            }
+        )
+    else:
+        _print_unreadable(summary.unreadable)
+        terminal.write_lines(
+            f"{summary.collection}: {summary.lines:,} lines in {summary.sources:,} files read "
+            f"again ({summary.ocr_engine})"
+        )
+    return 1 if summary.unreadable else 0
+
+
+def _shows_progress(arguments: argparse.Namespace) -> bool:
+    return not arguments.quiet and not arguments.json
+
+
+def _print_unreadable(unreadable: Mapping[str, str]) -> None:
+    for name, reason in list(unreadable.items())[:_MAX_SHOWN]:
+        terminal.write_lines(f"cannot be read: {name}: {reason}", error=True)
+
+
 def _free_bytes(settings: Settings) -> int | None:
     """Return the free disk space of the embedded database; None for another one."""
     if settings.database.url is not None:
@@ -159,13 +224,13 @@ def _settings_to_change(chosen: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def _progress(*, shown: bool) -> Iterator[Callable[[ReencodeProgress], None]]:
+def _progress(task: str, unit: str, *, shown: bool) -> Iterator[Callable[[ReencodeProgress], None]]:
     """Show a progress bar with the remaining time on stderr."""
     with terminal.progress_bar(shown=shown) as update_bar:
 
         def update(progress: ReencodeProgress) -> None:
-            description = "indexing" if progress.is_indexing else "encoding"
-            update_bar(description, progress.done, progress.total, "vectors")
+            description = "indexing" if progress.is_indexing else task
+            update_bar(description, progress.done, progress.total, unit)
 
         yield update
 
@@ -181,8 +246,7 @@ def _print(
     others: Sequence[str],
 ) -> None:
     name = summary.collection
-    for picture, reason in list(summary.unreadable.items())[:_MAX_SHOWN]:
-        terminal.write_lines(f"cannot be read: {picture}: {reason}", error=True)
+    _print_unreadable(summary.unreadable)
     if summary.unreadable and not summary.switched:
         terminal.write_lines(
             f"{name}: not switched, because {len(summary.unreadable):,} pictures cannot be read. "

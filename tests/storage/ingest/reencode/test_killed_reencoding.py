@@ -83,6 +83,7 @@ async def reencode(dsn: str, data: Path, *, kill_at: float | None) -> tuple[int,
     return first, line
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("images", [40, pytest.param(2000, marks=pytest.mark.slow)])
 async def test_a_killed_re_encoding_continues_while_searches_run(
     bench: Bench, album: Path, database_dsn: str, images: int
