@@ -98,6 +98,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
                 "sightline reencode album --encoder siglip2-base",
                 "sightline reencode album --back",
                 "sightline reencode album --drop-old",
+                "sightline reencode album --ocr --ocr-languages th",
             ),
             "give a collection vectors of another encoder while searches continue, then switch",
         ),

@@ -182,14 +182,20 @@ def _collection_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.tiles is not None:
         chosen[collection_settings.TILES_SETTING] = arguments.tiles
     if arguments.ocr_languages is not None:
-        names = [name.strip() for name in arguments.ocr_languages.split(",")]
-        languages = [] if names == ["none"] else [name for name in names if name]
-        find_models(languages, load_settings().ingest.ocr_models)
+        languages = chosen_languages(arguments.ocr_languages)
         chosen[collection_settings.OCR_LANGUAGES_SETTING] = languages
     if arguments.detect is not None:
         phrases = [each.strip() for each in arguments.detect.split(",")]
         chosen[DETECT_SETTING] = [] if phrases == ["none"] else [each for each in phrases if each]
     return chosen
+
+
+def chosen_languages(text: str) -> list[str]:
+    """Return the OCR languages of an option. Raises ConfigurationError for unknown ones."""
+    names = [name.strip() for name in text.split(",")]
+    languages = [] if names == ["none"] else [name for name in names if name]
+    find_models(languages, load_settings().ingest.ocr_models)
+    return languages
 
 
 def _open_report(path: Path | None) -> IO[str]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sightline.server.cli.cli_context import open_dependencies
-from sightline.server.cli.library.ingest import parse_languages
+from sightline.server.cli.library.ingest import chosen_languages
 from sightline.server.config import Settings, load_settings, variable
+from sightline.server.config.config_edit import config_target, plan_change
 from sightline.server.config.settings_loader import effective_settings
 from sightline.server.database.provider import open_database
 from sightline.server.models.model_choice import SAME_AS_IMAGES
 from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES
 from sightline.server.observability import logs, terminal
+from sightline.server.observability.terminal_questions import ask_yes, can_ask
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.ingest import collection_settings
@@ -78,6 +81,11 @@ def configure_reencode(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="switch although some pictures cannot be read; searches by content will not find them",
     )
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="after the switch, write the new encoder to sightline.toml without asking",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -119,10 +127,15 @@ async def run_reencode(arguments: argparse.Namespace) -> int:
                 dropped = await drop(database, target, "previous")
             others = await _others(database, summary)
     advice = _settings_to_change(chosen) if summary.switched else {}
+    if arguments.save and _is_savable(advice):
+        plan_change(dict(chosen)).write()
+        advice = _settings_to_change(chosen)
     if arguments.json:
         terminal.write_json(_as_json(summary, dropped, advice, others))
     else:
         _print(summary, dropped, advice, others)
+        if _is_savable(advice) and can_ask() and not arguments.quiet:
+            _ask_to_save(chosen)
     return 1 if summary.unreadable and not summary.switched else 0
 
 
@@ -152,7 +165,7 @@ async def _read_text(settings: Settings, arguments: argparse.Namespace) -> int:
     """Read the text of images again; return 1 if some could not be read."""
     chosen: dict[str, Any] = {}
     if arguments.ocr_languages is not None:
-        languages = parse_languages(arguments.ocr_languages, settings)
+        languages = chosen_languages(arguments.ocr_languages)
         chosen[collection_settings.OCR_LANGUAGES_SETTING] = languages
     with _progress("reading", "files", shown=_shows_progress(arguments)) as progress:
         async with open_dependencies(settings) as deps:
@@ -221,6 +234,20 @@ def _settings_to_change(chosen: dict[str, str]) -> dict[str, dict[str, str]]:
         for each in effective_settings()
         if each.key in chosen and each.value != chosen[each.key]
     }
+
+
+def _is_savable(advice: Mapping[str, Mapping[str, str]]) -> bool:
+    """Return whether a change of sightline.toml would count: a variable would still win."""
+    return bool(advice) and all(change["source"] != variable(key) for key, change in advice.items())
+
+
+def _ask_to_save(chosen: Mapping[str, str]) -> None:
+    """Offer to write the new encoders to the configuration file."""
+    values = ", ".join(f"{key} = {value}" for key, value in chosen.items())
+    path = config_target(os.environ)
+    if ask_yes(f"Write {values} to {path}?", default=True):
+        plan_change(dict(chosen)).write()
+        terminal.write_lines(f"{path}: written")
 
 
 @contextmanager

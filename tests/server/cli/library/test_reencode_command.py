@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sightline.server.cli import main
+from tests.support.media import sign
 from tests.support.sample_images import fill
 
 
@@ -52,12 +53,12 @@ def test_a_collection_is_re_encoded_and_switched_back(
     }
     assert {each["after"].split()[0] for each in made["changes"]} == {"local-dir:random-clip"}
 
-    (tmp_path / "sightline.toml").write_text(f'[encoder]\nmodel = "{other}"\n')
     back = run("reencode", "album", "--back")
     assert {each["after"].split()[0] for each in back["changes"]} == {"builtin-clip"}
     assert run("reencode", "album", "--drop-old")["dropped"]
-    # With the new encoder in the settings, no option is needed.
-    assert main(["reencode", "album", "--quiet"]) == 0
+    (config := tmp_path / "sightline.toml").write_text("# mine\n" + config.read_text())
+    assert main(["reencode", "album", "--encoder", other, "--quiet", "--save"]) == 0
+    assert config.read_text() == f'# mine\n[encoder]\nmodel = "{other}"\n'
     text = capsys.readouterr().out
     assert "album: images: from builtin-clip" in text
     assert "Restart running servers." in text
@@ -66,3 +67,20 @@ def test_a_collection_is_re_encoded_and_switched_back(
     assert "need no encoder" in capsys.readouterr().err
     assert main(["reencode", "nothing", "--drop-old"]) == 2
     assert "Available: 'album', 'more'" in capsys.readouterr().err
+
+
+def test_the_text_of_images_is_read_again(
+    album: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign(album / "sign.png", "NO PARKING")
+    assert main(["ingest", str(album), "--collection", "album", "--quiet"]) == 0
+    assert main(["reencode", "album", "--ocr"]) == 2
+    assert "OCR of 'album' is off" in capsys.readouterr().err
+    assert main(["reencode", "album", "--ocr-languages", "th"]) == 2
+    assert "--ocr-languages needs --ocr" in capsys.readouterr().err
+    monkeypatch.setenv("SIGHTLINE_INGEST__OCR", "auto")
+    assert main(["reencode", "album", "--ocr", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["sources"], made["lines"], made["unreadable"]) == (4, 1, {})
+    assert main(["reencode", "album", "--ocr", "--quiet"]) == 0
+    assert "album: 0 lines in 0 files read again (auto: " in capsys.readouterr().out
