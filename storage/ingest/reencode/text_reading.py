@@ -274,7 +274,7 @@ class _Rereading:
             }
             if await fetch_value(connection, _SQL["set_ocr_engine"], params) is None:
                 return
-            kinds = {"ocr", *(each.draft.kind for each in source.passages)}
+            kinds: set[str] = {"ocr", *(each.draft.kind for each in source.passages)}
             if existing.kind == "pdf":
                 kinds |= _PDF_KINDS
             words = DeletedWords()
