@@ -191,7 +191,7 @@ def _collection_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def chosen_languages(text: str) -> list[str]:
-    """Return the OCR languages of an option. Raises ConfigurationError for unknown ones."""
+    """Return the OCR languages of an option. Raises ConfigurationError."""
     names = [name.strip() for name in text.split(",")]
     languages = [] if names == ["none"] else [name for name in names if name]
     find_models(languages, load_settings().ingest.ocr_models)

@@ -237,7 +237,7 @@ def _settings_to_change(chosen: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def _is_savable(advice: Mapping[str, Mapping[str, str]]) -> bool:
-    """Return whether a change of sightline.toml would count: a variable would still win."""
+    """Return whether sightline.toml decides: no variable overrides it."""
     return bool(advice) and all(change["source"] != variable(key) for key, change in advice.items())
 
 
