@@ -293,19 +293,6 @@ class _Setup:
                 f"A model does not run, so the configuration was not changed: {describe(error)}"
             ) from error
         others = setup_steps.collections_of_other_encoders(settings, encoders)
-        encoder = settings.encoder.model
-        for name in others:
-            result.notes.append(
-                f"Collection {name!r} has vectors of another encoder, and is not searched before "
-                f"you run: sightline reencode {name} --encoder {encoder}"
-            )
-            write_lines(f"note: {result.notes[-1]}")
-        if result.answers.collection in others and result.answers.folder:
-            raise ConfigurationError(
-                f"Collection {result.answers.collection!r} has vectors of another encoder. Give "
-                "another --collection, or keep its encoder with --encoder. The configuration was "
-                "not changed."
-            )
         change = result.change
         if change is not None and not change.is_empty:
             change.write()
@@ -313,6 +300,27 @@ class _Setup:
         used_hub = result.hub.client is not None
         save_answers(settings.data_dir, replace(result.answers, used_hub=used_hub))
         self._settings = load_settings()
+        self._reencode(result, others)
+
+    def _reencode(self, result: SetupResult, others: list[str]) -> None:
+        """Give collections the vectors of the new encoders."""
+        encoder = self._settings.encoder
+        for name in others:
+            question = f"Collection {name} has vectors of another encoder. Re-encode it now?"
+            is_next = name == result.answers.collection
+            if ask_yes(question, default=is_next) if self._asks else is_next:
+                write_lines("", f"Re-encoding {name}")
+                setup_steps.reencode_collection(
+                    self._settings, name, shown=not self._arguments.json
+                )
+                result.reencoded.append(name)
+                continue
+            result.notes.append(
+                f"Collection {name!r} has vectors of another encoder, and is not searched before "
+                f"you run: sightline reencode {name} --encoder {encoder.model} --text-encoder "
+                f"{encoder.passage_model}"
+            )
+            write_lines(f"note: {result.notes[-1]}")
 
     def _ingest_and_search(self, result: SetupResult) -> None:
         answers, arguments = result.answers, self._arguments

@@ -24,6 +24,7 @@ class SetupResult:
     downloaded: dict[str, int] = field(default_factory=dict)
     change: ConfigChange | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    reencoded: list[str] = field(default_factory=list)
     ingest: dict[str, Any] | None = None
     search: dict[str, Any] | None = None
     clients: list[str] = field(default_factory=list)
@@ -48,6 +49,7 @@ class SetupResult:
                 "is_changed": change is not None and not change.is_empty,
                 "values": dict(self.values),
             },
+            "reencoded": self.reencoded,
             "ingest": self.ingest,
             "search": self.search,
             "clients": self.clients,

@@ -13,6 +13,7 @@ from sightline.server.cli.connect.client_catalog import CLIENTS, ClientPlatform,
 from sightline.server.cli.connect.connect_command import run_connect
 from sightline.server.cli.library.ingest import ingest_paths, ingest_progress
 from sightline.server.cli.library.ingest_summary import print_summary
+from sightline.server.cli.library.reencode_command import run_reencode
 from sightline.server.cli.library.search import print_hits
 from sightline.server.cli.setup.languages import usable_ocr_models
 from sightline.server.cli.setup.model_proposal import FIRST_QUERIES
@@ -52,6 +53,26 @@ async def _find_others(settings: Settings, encoders: Mapping[Level, EncoderIdent
                 if space is not None and space.identity != identity:
                     found.add(each.name)
     return sorted(found)
+
+
+def reencode_collection(settings: Settings, collection: str, *, shown: bool) -> None:
+    """Re-encode a collection for the encoders of the settings."""
+    arguments = argparse.Namespace(
+        collection=collection,
+        encoder=settings.encoder.model,
+        text_encoder=settings.encoder.passage_model,
+        back=False,
+        drop_old=False,
+        cancel=False,
+        allow_missing=False,
+        json=False,
+        quiet=not shown,
+    )
+    if asyncio.run(run_reencode(arguments)):
+        raise ConfigurationError(
+            f"Collection {collection!r} keeps its old vectors, because pictures cannot be read. "
+            f"Run: sightline reencode {collection} --allow-missing"
+        )
 
 
 def ingest_folder(settings: Settings, answers: SetupAnswers, *, shown: bool) -> IngestSummary:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from sightline.server.cli import main
 from tests.support import model_hub, onnx_folders
@@ -123,6 +124,25 @@ def test_a_model_is_downloaded_tried_and_set_and_a_second_run_changes_nothing(
     assert {each["downloaded_bytes"] for each in second["models"]} == {0}
     assert hub.asked_files() == []
     assert config.read_text() == written
+
+
+def test_pictures_of_the_built_in_encoder_are_encoded_again(
+    hub: ModelHub, run: Run, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.parent.mkdir()
+    config.touch()
+    album = tmp_path / "album"
+    album.mkdir()
+    for color in ("red", "blue"):
+        Image.new("RGB", (64, 64), color).save(album / f"{color}.png")
+        assert main(["ingest", str(album), "--collection", color, "--quiet"]) == 0
+    capsys.readouterr()
+    arguments = ("--material", "photographs", "--languages", "de", "--query", "rot")
+    result = result_of(run, str(album), "--collection", "red", *arguments)
+    assert result["reencoded"] == ["red"]
+    assert result["ingest"]["added"] == 1  # blue.png, which the first ingest did not see
+    assert len(result["search"]["hits"]) == 2
+    assert any("sightline reencode blue --encoder siglip2-base" in n for n in result["notes"])
 
 
 def test_a_model_that_does_not_run_leaves_the_configuration_as_it_is(
