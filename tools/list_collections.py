@@ -46,6 +46,7 @@ class CollectionSummary(ToolModel):
     """One collection."""
 
     name: str
+    description: str | None = None
     assets: int
     passages: int
     failed_sources: int = Field(description="Files that could not be ingested.")
@@ -84,6 +85,7 @@ def _summary(overview: CollectionOverview, max_keys: int) -> CollectionSummary:
     keys = [key for key in found if len(key.key) <= _MAX_KEY_CHARS][:max_keys]
     return CollectionSummary(
         name=overview.name,
+        description=overview.description or None,
         assets=overview.assets,
         passages=overview.passages,
         failed_sources=overview.failed_sources,

@@ -1,15 +1,17 @@
-"""Opens the tool dependencies and calls tools for CLI commands."""
+"""Opens the tool dependencies, calls tools and asks questions for CLI commands."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sightline.server.config import Settings
 from sightline.server.mcp_server.command_socket import ask_running_server
-from sightline.storage.errors import SightlineError
+from sightline.server.observability.terminal import write_lines
+from sightline.storage.errors import ConfigurationError, SightlineError
 
 if TYPE_CHECKING:
     from sightline.tools.shared.dependencies import Dependencies
@@ -67,3 +69,21 @@ async def call_tool_with_images(
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
         raise ToolFailedError(" ".join(texts))
     return CalledTool(read_result(result), tuple(read_images(result)))
+
+
+class DeclinedError(SightlineError):
+    """The user answered a question with no."""
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a question, unless ``yes`` answers it.
+
+    Raises DeclinedError for another answer than yes, and ConfigurationError without a terminal.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{question} To agree without a terminal, add --yes.")
+    write_lines(f"{question} [y/N]", error=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise DeclinedError("Nothing was changed.")

@@ -66,6 +66,13 @@ UNREADABLE_ADVICE: Final = (
 )
 
 
+def path_of(location: str) -> str | None:
+    """Return the path of a file, or of its archive; None for URLs, uploads and stored bytes."""
+    if not location.startswith(_FILE):
+        return None
+    return location.removeprefix(_FILE).partition(_MEMBER)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedFailure:
     """A file that could not be ingested; ``failed_at`` is the time of the last try.
@@ -93,9 +100,7 @@ class RecordedFailure:
     @property
     def path(self) -> str | None:
         """Return the path of the file, or of its archive; None for URLs and uploads."""
-        if not self.location.startswith(_FILE):
-            return None
-        return self.location.removeprefix(_FILE).partition(_MEMBER)[0]
+        return path_of(self.location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,7 @@ def plan_retry(
             member = failure.location.removeprefix(_FILE + path).removeprefix(_MEMBER)
             given = failure.name.removesuffix(f"/{member}") if member else failure.name
             inputs[path] = InputPath(given, path)
+            wanted.add(f"{_FILE}{path}{_MEMBER}")  # opens an archive
         wanted.add(failure.location)
 
     def is_wanted(location: str) -> bool:

@@ -90,7 +90,7 @@ async def ingest(
     All ingests of a server share one ``capacity``, in which ``principal`` takes its turns;
     ``on_wait`` is called if this ingest must wait for others of the principal. The summary lists
     the first ``max_listed_files`` files with the ids of their assets, and ``max_examples`` of each
-    problem, with None all. ``is_wanted`` chooses files by their failure location.
+    problem, with None all. ``is_wanted`` chooses files by failure location (archives: with ``//``).
 
     Failed files are recorded, and the next run tries them again. Raises InvalidArgumentError for
     paths without a match, ConfigurationError, SpaceMismatchError if the collection's vectors are
@@ -271,7 +271,7 @@ class _IngestRun:
             reader = TreeReader(
                 folders, archives, self.options, start_hashing, self.stats.warn, self._in_thread
             )
-            await reader.read(await self._in_thread(trees_of, inputs))
+            await reader.read(await self._in_thread(trees_of, inputs), self.is_wanted)
             seconds = reader.download_seconds + folders.busy_seconds + archives.busy_seconds
             self.stats.add_time("discover", seconds)
         await self._hashed.put(None)

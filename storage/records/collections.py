@@ -27,6 +27,8 @@ _MAX_SAMPLED_ASSETS = 1_000
 _MAX_SAMPLED_ASSETS_OF_ALL = 5_000
 _MAX_METADATA_KEYS = 400
 _METADATA_KEYS_TIMEOUT = "5s"
+MAX_DESCRIPTION_CHARS = 500
+_DESCRIPTION_SETTING = "description"
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
@@ -38,6 +40,11 @@ class Collection:
     name: str
     settings: Mapping[str, Any]
     created_at: datetime
+
+    @property
+    def description(self) -> str:
+        """Return what people and agents should know about the material."""
+        return str(self.settings.get(_DESCRIPTION_SETTING, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class CollectionOverview(Collection):
     passages: int
     done_sources: int
     failed_sources: int
+    source_bytes: int
     captured_from: datetime | None
     captured_to: datetime | None
     encoder: str | None
@@ -107,14 +115,51 @@ async def ensure(
 
 
 async def update_settings(
-    connection: Connection, collection: Collection, settings: Mapping[str, Any]
+    connection: Connection,
+    collection: Collection,
+    settings: Mapping[str, Any],
+    removed: Sequence[str] = (),
 ) -> Collection:
-    """Set the given settings and keep the others."""
-    params = {"id": collection.id, "settings": Jsonb(dict(settings))}
+    """Set the given settings, remove others, and keep the rest."""
+    params = {
+        "id": collection.id,
+        "settings": Jsonb(dict(settings)),
+        "removed": list(removed),
+    }
     updated = await fetch_one(connection, _SQL["update_settings"], params, row=Collection)
     if updated is None:
         raise UnknownNameError("collection", collection.name, await names(connection))
     return updated
+
+
+async def describe(connection: Connection, collection: Collection, text: str) -> Collection:
+    """Set the description; an empty text removes it. Raises InvalidArgumentError if too long."""
+    text = " ".join(text.split())
+    if len(text) > MAX_DESCRIPTION_CHARS:
+        raise InvalidArgumentError(
+            f"The description has {len(text):,} characters; use at most {MAX_DESCRIPTION_CHARS}."
+        )
+    if not text:
+        return await update_settings(connection, collection, {}, [_DESCRIPTION_SETTING])
+    return await update_settings(connection, collection, {_DESCRIPTION_SETTING: text})
+
+
+async def rename(connection: Connection, collection: Collection, name: str) -> Collection:
+    """Give a collection another name; everything else stays.
+
+    Raises InvalidArgumentError for a name that is invalid or in use.
+    """
+    params = {"id": collection.id, "name": validate_name(name)}
+    try:
+        renamed = await fetch_one(connection, _SQL["rename"], params, row=Collection)
+    except errors.UniqueViolation as error:
+        raise InvalidArgumentError(
+            f"There is a collection {params['name']!r} already. Choose another name, or delete it "
+            "first."
+        ) from error
+    if renamed is None:
+        raise UnknownNameError("collection", collection.name, await names(connection))
+    return renamed
 
 
 async def names(connection: Connection) -> list[str]:
@@ -134,6 +179,14 @@ async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[
     return [row["id"] for row in rows], max(0, rows[0]["more"]) if rows else 0
 
 
+async def list_counts(
+    connection: Connection, ids: Sequence[int] | None = None
+) -> list[CollectionOverview]:
+    """Return collections with exact counts by name, without metadata keys; None: all."""
+    params = {"ids": None if ids is None else list(ids)}
+    return await fetch_all(connection, _SQL["overviews"], params, row=CollectionOverview)
+
+
 async def list_overviews(
     connection: Connection, ids: Sequence[int] | None = None
 ) -> list[CollectionOverview]:
@@ -141,8 +194,7 @@ async def list_overviews(
 
     The metadata keys are those of the first assets of each collection.
     """
-    params = {"ids": None if ids is None else list(ids)}
-    overviews = await fetch_all(connection, _SQL["overviews"], params, row=CollectionOverview)
+    overviews = await list_counts(connection, ids)
     try:
         # Rolled back, which restores the time limit of the connection.
         async with connection.transaction(force_rollback=True):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import psycopg
@@ -75,6 +75,10 @@ class DeletionResult(DeletionCounts):
     """What was deleted. ``blobs`` are the stored files that nothing else used."""
 
     blobs: int
+
+    def __add__(self, other: DeletionResult) -> DeletionResult:
+        pairs = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return DeletionResult(**{name: mine + getattr(other, name) for name, mine in pairs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +190,29 @@ async def delete_sources(
             await _take_turn(connection, [target])
             source_ids = [each.id for each in found]
             await require_unchanged(connection, target, source_ids, confirmed)
-            words = DeletedWords()
-            await words.collect(connection, sources=source_ids)
-            deleted = await _delete(connection, target, source_ids)
-            await words.forget(connection)
+            deleted = await _delete_with_words(connection, target, source_ids)
         removed = await discard_unreferenced_blobs(database, blobs, deleted.locations)
+    return DeletionResult(**_counts_of(deleted), blobs=removed)
+
+
+async def delete_sources_at(
+    database: Database, blobs: BlobStore, collection: Collection, locations: Mapping[int, str]
+) -> DeletionResult:
+    """Delete the sources, given by id, that are still at these locations.
+
+    An ingest may have found the file at another place in the meantime. Raises LockTimeoutError
+    if an ingest keeps writing to the collection.
+    """
+    params = {
+        "collection_id": collection.id,
+        "ids": list(locations),
+        "locations": list(locations.values()),
+    }
+    async with database.write_connection() as connection:
+        await _take_turn(connection, [collection])
+        source_ids = await fetch_values(connection, _SQL["sources_at"], params)
+        deleted = await _delete_with_words(connection, collection, source_ids)
+    removed = await discard_unreferenced_blobs(database, blobs, deleted.locations)
     return DeletionResult(**_counts_of(deleted), blobs=removed)
 
 
@@ -313,6 +335,16 @@ async def _next_batch(
         "max_rows": _BATCH_ROWS,
     }
     return await fetch_all(connection, _SQL["deletion_batch"], params, row=_BatchSource)
+
+
+async def _delete_with_words(
+    connection: Connection, collection: Collection, ids: list[int]
+) -> _DeletedSources:
+    words = DeletedWords()
+    await words.collect(connection, sources=ids)
+    deleted = await _delete(connection, collection, ids)
+    await words.forget(connection)
+    return deleted
 
 
 async def _delete(

@@ -95,6 +95,13 @@ SELECT id, name
 FROM sightline.source
 WHERE collection_id = %(collection_id)s AND (name = ANY(%(names)s) OR id = ANY(%(ids)s))
 
+-- name: sources_at
+-- Of these sources, those that are still at these locations.
+SELECT source.id
+FROM unnest(%(ids)s::bigint[], %(locations)s::text[]) AS wanted (id, location)
+JOIN sightline.source ON source.id = wanted.id AND source.location = wanted.location
+WHERE source.collection_id = %(collection_id)s
+
 -- name: deletion_batch
 -- The next sources of a collection: at most a number of sources, and of assets and passages unless
 -- the first source alone has more.

@@ -19,9 +19,15 @@ ORDER BY name
 SELECT name FROM sightline.collection ORDER BY name
 
 -- name: update_settings
--- Keys that are not given stay as they are.
+-- Other keys stay as they are.
 UPDATE sightline.collection
-SET settings = settings || %(settings)s
+SET settings = (settings || %(settings)s) - %(removed)s::text[]
+WHERE id = %(id)s
+RETURNING id, name, settings, created_at
+
+-- name: rename
+UPDATE sightline.collection
+SET name = %(name)s
 WHERE id = %(id)s
 RETURNING id, name, settings, created_at
 
@@ -39,6 +45,7 @@ SELECT
     collection.id, collection.name, collection.settings, collection.created_at,
     coalesce(assets.number, 0) AS assets, coalesce(passages.number, 0) AS passages,
     coalesce(sources.done, 0) AS done_sources, coalesce(sources.failed, 0) AS failed_sources,
+    coalesce(sources.bytes, 0)::bigint AS source_bytes,
     assets.captured_from, assets.captured_to, space.encoder
 FROM sightline.collection
 LEFT JOIN (
@@ -58,7 +65,8 @@ LEFT JOIN (
     SELECT
         collection_id,
         count(*) FILTER (WHERE state = 'done') AS done,
-        count(*) FILTER (WHERE state = 'failed') AS failed
+        count(*) FILTER (WHERE state = 'failed') AS failed,
+        sum(byte_size) FILTER (WHERE state = 'done') AS bytes
     FROM sightline.source
     WHERE %(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s)
     GROUP BY collection_id

@@ -11,6 +11,11 @@ from typing import IO, Any, get_args
 
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.cli.library.ingest_summary import print_summary
+from sightline.server.cli.library.prune_command import (
+    prune_after_ingest,
+    prune_as_json,
+    prune_lines,
+)
 from sightline.server.config import Settings, load_settings, variable
 from sightline.server.models.ocr.ocr_models import OCR_LANGUAGES, find_models
 from sightline.server.observability import logs, terminal
@@ -63,6 +68,11 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
         help="instead of PATH: try the files again that failed in the collection",
     )
     parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="afterwards forget the files below PATH that do not exist any more",
+    )
+    parser.add_argument(
         "--failures",
         type=Path,
         metavar="FILE",
@@ -81,6 +91,8 @@ async def run_ingest(arguments: argparse.Namespace) -> int:
     collection = arguments.collection or settings.default_collection
     if bool(arguments.paths) == arguments.retry_failed:
         raise ConfigurationError("Give the paths to ingest, or --retry-failed without paths.")
+    if arguments.prune and arguments.retry_failed:
+        raise ConfigurationError("--prune is for the paths of an ingest, not for --retry-failed.")
     chosen = _collection_settings(arguments)
     with (
         _open_report(arguments.failures) as report,
@@ -98,13 +110,22 @@ async def run_ingest(arguments: argparse.Namespace) -> int:
                 max_examples=None,
             )
         report.writelines(_failure_lines(summary))
-    if arguments.json:
-        terminal.write_json(summary.as_json())
-    else:
+    printed = summary.as_json()
+    if not arguments.json:
         print_summary(summary)
+    has_doubts = False
+    if arguments.prune:
+        folders = [each for each in arguments.paths if not _is_url(each)]
+        missing, deleted = await prune_after_ingest(settings, summary.collection, folders)
+        printed["pruned"] = prune_as_json(missing, missing.deleted, deleted)
+        has_doubts = bool(missing.doubtful)
+        if not arguments.json:
+            terminal.write_lines(*prune_lines(missing, deleted))
+    if arguments.json:
+        terminal.write_json(printed)
     if arguments.retry_failed and not summary.done:  # nothing had failed
         return 0
-    return 1 if summary.nothing_ingested else 0
+    return 1 if summary.nothing_ingested or has_doubts else 0
 
 
 async def ingest_paths(

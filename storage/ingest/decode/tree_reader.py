@@ -47,9 +47,15 @@ class TreeReader:
     download_seconds: float = 0.0
     _batch: list[DiscoveredFile] = field(default_factory=list)
     _batch_bytes: int = 0
+    _is_wanted: Callable[[str], bool] | None = None
 
-    async def read(self, inputs: Sequence[messages.TreeRequest | Upload | RemoteFile]) -> None:
-        """Read all inputs."""
+    async def read(
+        self,
+        inputs: Sequence[messages.TreeRequest | Upload | RemoteFile],
+        is_wanted: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Read all inputs; ``is_wanted`` chooses archives by failure location and ``//``."""
+        self._is_wanted = is_wanted
         for each in inputs:
             if isinstance(each, Upload):
                 name = clean_json(each.name)
@@ -107,7 +113,9 @@ class TreeReader:
             case messages.FoundFile():
                 file = discovered_file(part, root)
                 if file.path is not None and file_type_of(file.path) == "archive":
-                    await self._read_archive(file)
+                    wanted = self._is_wanted
+                    if wanted is None or wanted(f"{file.failure_location}//"):
+                        await self._read_archive(file)
                 else:
                     await self._add(file)
             case messages.PartWarning():
