@@ -266,6 +266,12 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Admin": (
         Command(
+            "completion",
+            "completion",
+            "print a completion script for bash, zsh or fish",
+            ("sightline completion bash",),
+        ),
+        Command(
             "migrate",
             "admin.database_commands",
             "upgrade the database schema to this version",
@@ -315,7 +321,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "revoke-analyst",
             "admin.access_commands",
             "delete a login of grant-analyst",
-            ("sightline revoke-analyst alice",),
+            ("sightline revoke-analyst alice", "sightline revoke-analyst alice --drop-owned"),
             "delete a login of grant-analyst and end its sessions",
         ),
     ),

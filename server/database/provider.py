@@ -29,6 +29,15 @@ def database_dsn(settings: Settings) -> Iterator[str]:
         yield postgres.dsn()
 
 
+def database_exists(settings: Settings) -> bool:
+    """Return False if the embedded Postgres was not created yet; opening it would create it."""
+    if settings.database.url is not None:
+        return True
+    from sightline.storage.postgres import EmbeddedPostgres
+
+    return EmbeddedPostgres.exists(settings.data_dir)
+
+
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Start an embedded Postgres, check the schema, connect; close after the block.

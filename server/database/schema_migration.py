@@ -15,7 +15,13 @@ from alembic.util.exc import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from sightline.storage.db.connect import connect
-from sightline.storage.errors import DatabaseUnavailableError, LockTimeoutError, SchemaError
+from sightline.storage.errors import (
+    DatabaseUnavailableError,
+    LockTimeoutError,
+    SchemaError,
+    choices,
+    shown,
+)
 
 #: Alembic stores its state in globals of the process.
 _alembic_lock = threading.Lock()
@@ -66,11 +72,13 @@ def current(dsn: str) -> str | None:
 def upgrade(dsn: str, revision: str = "head", *, lock_timeout_seconds: float = 600.0) -> None:
     """Apply missing migrations. Several processes and threads may run this at once.
 
-    Waits ``lock_timeout_seconds`` for another process that migrates. Raises SchemaError, also if
-    others can create objects in a schema of the search path, LockTimeoutError and
-    DatabaseUnavailableError.
+    Waits ``lock_timeout_seconds`` for another process that migrates. Raises SchemaError, also for
+    an unknown ``revision`` or one before that of the database, and if others can create objects in
+    a schema of the search path, LockTimeoutError and DatabaseUnavailableError.
     """
-    _require_known(current(dsn))
+    before = current(dsn)
+    _require_known(before)
+    _require_upgrade(before, revision)
     with _wrap_errors(), _alembic_config(dsn) as config, _alembic_lock:
         config.attributes["lock_timeout_seconds"] = lock_timeout_seconds
         command.upgrade(config, revision)
@@ -99,6 +107,20 @@ def known_revisions() -> list[str]:
     """Return all revisions, newest first."""
     with _alembic_config() as config:
         return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+
+
+def _require_upgrade(before: str | None, revision: str) -> None:
+    """Raise SchemaError unless an upgrade leads from one revision to the other."""
+    known = known_revisions()  # newest first
+    if revision != "head" and revision not in known:
+        raise SchemaError(
+            f"There is no revision {shown(revision)}. Give head or one of: {choices(known)}."
+        )
+    if before is not None and revision in known[known.index(before) + 1 :]:
+        raise SchemaError(
+            f"The database schema is at {before}, after {revision}. Nothing was changed. To go "
+            f"back, and lose what it cannot hold: alembic downgrade {revision}"
+        )
 
 
 def _require_known(revision: str | None) -> None:

@@ -21,6 +21,7 @@ from sightline.storage.errors import (
     NotAllowedError,
     SchemaError,
     UnknownNameError,
+    choices,
     shown,
 )
 
@@ -163,22 +164,39 @@ async def _ensure_schema(connection: Connection, name: str, wanted: str | None) 
     return wanted
 
 
-async def revoke_analyst(dsn: str, name: str) -> None:
-    """Drop an analyst role and end its sessions.
+async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> list[str]:
+    """Drop an analyst role and end its sessions; return the objects that were dropped with it.
 
     Raises UnknownNameError for an unknown role, NotAllowedError for a role that is not an
-    analyst, or if the role of ``dsn`` may not drop roles.
+    analyst, that owns objects unless ``drop_owned``, or if the role of ``dsn`` may not drop roles.
     """
     async with _admin_connection(dsn) as connection:
         if not await _is_analyst(connection, name):
             analysts = await fetch_values(connection, _SQL["analysts"])
             raise UnknownNameError("analyst", name, analysts)
         with _explain_missing_rights(f"drop {name!r}"):
+            await _require_no_objects(connection, name, drop_owned=drop_owned)
             join = sql.SQL(_SQL["join_role"]).format(name=sql.Identifier(name), literal=name)
             await connection.execute(join)
             await connection.execute(_SQL["end_sessions"], {"name": name})
+            # Its last session may have created some.
+            owned = await _require_no_objects(connection, name, drop_owned=drop_owned)
             await connection.execute(sql.SQL(_SQL["drop_role"]).format(name=sql.Identifier(name)))
             await row_security.remove_binding(connection, name, kind="db_role")
+    return owned
+
+
+async def _require_no_objects(connection: Connection, name: str, *, drop_owned: bool) -> list[str]:
+    """Return what a role owns. Raises NotAllowedError for any object unless ``drop_owned``."""
+    owned: list[str] = await fetch_values(connection, _SQL["owned_objects"], {"name": name})
+    if owned and not drop_owned:
+        role = sql.Identifier(name).as_string(connection)
+        raise NotAllowedError(
+            f"{name} owns {choices(owned)}. Nothing was changed. To keep them, run as an "
+            f"administrator: REASSIGN OWNED BY {role} TO CURRENT_USER. To delete them with the "
+            "login, add --drop-owned."
+        )
+    return owned
 
 
 @asynccontextmanager

@@ -55,7 +55,10 @@ _CHECKS: dict[str, tuple[Severity, str]] = {
         "embedding spaces without a vector index, with slow searches; the next ingest builds it",
     ),
     "blob_missing": ("error", f"stored images that are missing; {_INGEST}"),
-    "file_missing": ("warning", "ingested files that are missing; restore them"),
+    "file_missing": (
+        "warning",
+        "ingested files that are missing; restore them, or forget them: sightline prune",
+    ),
     "blob_unreferenced": (
         "warning",
         "stored files that no row references, of a running or interrupted ingest",

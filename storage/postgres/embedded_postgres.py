@@ -72,6 +72,11 @@ class EmbeddedPostgres:
                 ) from error
             raise
 
+    @staticmethod
+    def exists(data_dir: Path) -> bool:
+        """Return whether a data folder has a server, running or not."""
+        return (data_dir / "postgres" / "data" / "PG_VERSION").exists()
+
     def __enter__(self) -> Self:
         return self
 

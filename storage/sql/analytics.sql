@@ -66,6 +66,15 @@ $$
 -- name: end_sessions
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(name)s
 
+-- name: owned_objects
+-- Of this database.
+SELECT pg_describe_object(classid, objid, objsubid) AS object
+FROM pg_shdepend
+WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o'
+AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = %(name)s)
+AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 1
+
 -- name: drop_role
 DROP OWNED BY {name};
 DROP ROLE {name};

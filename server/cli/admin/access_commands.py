@@ -7,7 +7,7 @@ import argparse
 from sightline.server.auth.static_tokens import issue_token
 from sightline.server.config import load_settings
 from sightline.server.database.provider import database_dsn, open_database
-from sightline.server.observability.terminal import write_lines
+from sightline.server.observability.terminal import write_json, write_lines
 from sightline.storage.analytics import analyst_roles
 from sightline.storage.db import row_security
 from sightline.storage.errors import ConfigurationError, UnknownNameError
@@ -121,9 +121,21 @@ async def run_grant_analyst(arguments: argparse.Namespace) -> None:
 
 def configure_revoke_analyst(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the login, such as alice")
+    parser.add_argument(
+        "--drop-owned",
+        action="store_true",
+        help="also delete the schemas, tables and views that the login owns",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run_revoke_analyst(arguments: argparse.Namespace) -> None:
     with database_dsn(load_settings()) as dsn:
-        await analyst_roles.revoke_analyst(dsn, arguments.name)
+        dropped = await analyst_roles.revoke_analyst(
+            dsn, arguments.name, drop_owned=arguments.drop_owned
+        )
+    if arguments.json:
+        write_json({"login": arguments.name, "dropped": dropped})
+        return
     write_lines(f"Deleted the login {arguments.name}.", error=True)
+    write_lines(*(f"Deleted with it: {each}" for each in dropped), error=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from sightline.server.config import load_settings
 from sightline.server.database import instance_backup, schema_migration
 from sightline.server.database.provider import database_dsn, open_database
-from sightline.server.observability.terminal import write_lines
+from sightline.server.database.schema_migration import head
+from sightline.server.observability.terminal import write_json, write_lines
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import row_security
 from sightline.storage.db.connect import connect
@@ -17,25 +19,34 @@ from sightline.storage.maintenance import integrity_check
 
 def configure_migrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", default="head", help="target revision (default: head)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_migrate(arguments: argparse.Namespace) -> None:
     with database_dsn(load_settings()) as dsn:
+        before = schema_migration.current(dsn)
         schema_migration.upgrade(dsn, arguments.revision)
-        with connect(dsn) as connection:
-            problem = row_security.missing_roles_sync(connection)
+        after = schema_migration.current(dsn)
+        problem = None
+        if after == head():
+            with connect(dsn) as connection:
+                problem = row_security.missing_roles_sync(connection)
     if problem is not None:
         write_lines(problem, error=True)
-    write_lines(f"The schema is at {schema_migration.head()}.")
+    if arguments.json:
+        write_json({"revision": after, "previous_revision": before, "newest": head()})
+    else:
+        write_lines(f"The schema is at {after}.")
 
 
 def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repair", action="store_true", help="repair problems where possible")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run_check(arguments: argparse.Namespace) -> int:
     """Print one line per problem; return 1 if any problem is left."""
-    settings = load_settings()
+    settings, repaired = load_settings(), []
     if arguments.repair:
         from sightline.server.cli.cli_context import open_dependencies
         from sightline.storage.maintenance.repair import Repair
@@ -43,11 +54,22 @@ async def run_check(arguments: argparse.Namespace) -> int:
         async with open_dependencies(settings) as deps:
             database, encoder = await deps.database.get(), deps.encoder.get
             repair = Repair(database, deps.blobs, encoder, deps.ingest_options)
-            for action in await repair.run():
-                write_lines(f"repaired: {action.code}, {action.count}: {action.action}")
+            repaired = list(await repair.run())
     async with open_database(settings) as database:
         findings = await integrity_check.check(database, BlobStore(settings.data_dir))
-    write_lines(*map(str, findings), f"{len(findings) or 'No'} problems found.")
+    if arguments.json:
+        write_json(
+            {
+                "repaired": [asdict(each) for each in repaired],
+                "problems": [asdict(each) for each in findings],
+            }
+        )
+    else:
+        write_lines(
+            *(f"repaired: {each.code}, {each.count}: {each.action}" for each in repaired),
+            *map(str, findings),
+            f"{len(findings) or 'No'} problems found.",
+        )
     return 1 if findings else 0
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,6 +19,7 @@ from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.static_tokens import load_tokens
 from sightline.server.config import Settings, load_settings, unknown_variables, variable
 from sightline.server.config.hosts import MCP_PATH
+from sightline.server.database.provider import database_exists
 from sightline.server.models.model_choice import NO_RERANKER, VLM_RERANKER, check_reranker
 from sightline.server.models.ocr.ocr_models import (
     OCR_LANGUAGES,
@@ -31,7 +32,7 @@ from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability import traces
 from sightline.server.observability.metrics import Metrics
-from sightline.server.observability.terminal import write_lines
+from sightline.server.observability.terminal import write_json, write_lines
 from sightline.server.runtime import Runtime
 from sightline.storage.db import row_security
 from sightline.storage.db.queries import Connection
@@ -67,13 +68,22 @@ class Diagnosis:
         return f"{label} {self.subject}: {self.message}"
 
 
-async def run_doctor(_: argparse.Namespace) -> int:
+def configure_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+async def run_doctor(arguments: argparse.Namespace) -> int:
     """Print one line per check; return 1 if there is a problem."""
-    problems = 0
+    checks = []
     async for diagnosis in diagnose(load_settings()):
-        write_lines(str(diagnosis))
-        problems += diagnosis.status == "error"
-    write_lines(f"{problems or 'No'} problem{'s' * (problems != 1)} found.")
+        checks.append(diagnosis)
+        if not arguments.json:
+            write_lines(str(diagnosis))
+    problems = sum(each.status == "error" for each in checks)
+    if arguments.json:
+        write_json({"checks": [asdict(each) for each in checks], "problems": problems})
+    else:
+        write_lines(f"{problems or 'No'} problem{'s' * (problems != 1)} found.")
     return 1 if problems else 0
 
 
@@ -154,18 +164,22 @@ def _data_dir(settings: Settings) -> Diagnosis:
 
 async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]:
     settings = settings.replace(startup_timeout_seconds=_LOADING_WAIT_SECONDS)
-    async with Runtime(settings, Metrics()) as runtime:
+    # Nothing is opened before it is asked for, so that a check creates no database.
+    async with Runtime(settings, Metrics(), preloads=False) as runtime:
         overviews = []
         subject = f"database ({'embedded' if settings.database.url is None else 'external'})"
         try:
-            database = await runtime.database.get()
-            async with database.connection() as connection:
-                overviews = await collections.list_overviews(connection)
-                roles = [each async for each in check_roles(connection)]
-            names = ", ".join(f"{each.name} ({each.assets} assets)" for each in overviews)
-            yield Diagnosis("ok", subject, f"collections: {names or 'none'}")
-            for diagnosis in roles:
-                yield diagnosis
+            if database_exists(settings):
+                database = await runtime.database.get()
+                async with database.connection() as connection:
+                    overviews = await collections.list_counts(connection)
+                    roles = [each async for each in check_roles(connection)]
+                names = ", ".join(f"{each.name} ({each.assets} assets)" for each in overviews)
+                yield Diagnosis("ok", subject, f"collections: {names or 'none'}")
+                for diagnosis in roles:
+                    yield diagnosis
+            else:
+                yield Diagnosis("note", subject, "not created yet; the first ingest creates it")
         except SightlineError as error:
             yield Diagnosis("error", subject, describe(error))
         encoders: dict[Level, EncoderIdentity] = {}

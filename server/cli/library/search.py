@@ -239,6 +239,13 @@ async def run_show(arguments: argparse.Namespace) -> None:
     logs.configure(settings, is_command=True)
     result = await call_tool(settings, "view_image", {"asset": arguments.asset, "max_edge": 64})
     asset: dict[str, Any] = result["asset"]
+    result = await call_tool(
+        load_settings(),
+        "view_image",
+        # Without the image, whose file may be gone.
+        {"asset": arguments.asset, "inline": False},
+    )
+    shown: dict[str, Any] = result["asset"]
     if arguments.json:
         write_json(asset)
         return
