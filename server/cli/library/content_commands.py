@@ -87,7 +87,7 @@ def _listed(hit: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]
 def _place(hit: Mapping[str, Any]) -> str:
     place = str(hit["source"])
     place += f" p. {hit['page']}" if "page" in hit else ""
-    return place + (f" {hit['frame_seconds']:g} s" if "frame_seconds" in hit else "")
+    return place + (f" {hit['seconds']:g} s" if "seconds" in hit else "")
 
 
 def _next_page(arguments: argparse.Namespace, cursor: str) -> str:
