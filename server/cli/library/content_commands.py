@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from sightline.server.cli.cli_context import call_tool, confirm
 from sightline.server.cli.library.collections_command import size_text
+from sightline.server.cli.library.search import parse_filter
 from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
 from sightline.server.observability.terminal import write_json, write_lines, write_table
@@ -96,16 +96,6 @@ def _next_page(arguments: argparse.Namespace, cursor: str) -> str:
         if value := getattr(arguments, option):
             words += [f"--{option}", value]
     return shlex.join([*words, "--limit", str(arguments.limit), "--cursor", cursor])
-
-
-def parse_filter(text: str | None) -> Any:
-    """Return the filter of an option. Raises InvalidArgumentError unless it is JSON."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidArgumentError(f"--filter {text!r} is not JSON: {error}") from error
 
 
 def configure_delete(parser: argparse.ArgumentParser) -> None:

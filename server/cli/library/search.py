@@ -76,7 +76,7 @@ async def run_search(arguments: argparse.Namespace) -> int:
     call: dict[str, Any] = {
         "query": arguments.query,
         "collection": arguments.collection,
-        "filters": _filters(arguments.filter),
+        "filters": parse_filter(arguments.filter),
         "limit": arguments.limit,
     }
     if protocol is not None:
@@ -187,7 +187,8 @@ def _open(file: Path | None, source: str) -> None:
         ) from error
 
 
-def _filters(text: str | None) -> Any:
+def parse_filter(text: str | None) -> Any:
+    """Return the filter of an option. Raises InvalidArgumentError unless it is JSON."""
     if text is None:
         return None
     try:
@@ -237,15 +238,10 @@ def configure_show(parser: argparse.ArgumentParser) -> None:
 async def run_show(arguments: argparse.Namespace) -> None:
     settings = load_settings()
     logs.configure(settings, is_command=True)
-    result = await call_tool(settings, "view_image", {"asset": arguments.asset, "max_edge": 64})
+    # Without the image, whose file may be gone.
+    view = {"asset": arguments.asset, "inline": False}
+    result = await call_tool(settings, "view_image", view)
     asset: dict[str, Any] = result["asset"]
-    result = await call_tool(
-        load_settings(),
-        "view_image",
-        # Without the image, whose file may be gone.
-        {"asset": arguments.asset, "inline": False},
-    )
-    shown: dict[str, Any] = result["asset"]
     if arguments.json:
         write_json(asset)
         return
