@@ -28,7 +28,7 @@ _TEMPORARY_SUFFIXES: Final = frozenset(
 _MAX_WAITING_SCANS: Final = 10
 
 
-class FileStamp(NamedTuple):
+class ScanStamp(NamedTuple):
     """What changes with the content of a file."""
 
     size: int
@@ -38,7 +38,7 @@ class FileStamp(NamedTuple):
 
 
 #: The stamps of a file and of its sidecars.
-Stamps = tuple[FileStamp, ...]
+Stamps = tuple[ScanStamp, ...]
 
 
 class FolderGoneError(StorageError):
@@ -54,7 +54,7 @@ class FolderScan:
     """
 
     files: Mapping[str, Stamps]
-    tables: Mapping[str, FileStamp]
+    tables: Mapping[str, ScanStamp]
     folders: Mapping[str, tuple[int, int]]
 
 
@@ -64,7 +64,7 @@ class FolderChanges:
 
     changed: Mapping[str, Stamps]
     gone: frozenset[str]
-    tables: Mapping[str, FileStamp]
+    tables: Mapping[str, ScanStamp]
 
 
 def is_temporary(name: str) -> bool:
@@ -81,7 +81,7 @@ def scan_folder(root: InputPath) -> FolderScan:
             f"The folder {shown(root.given or root.real)} cannot be read: {error.strerror}."
         ) from error
     files: dict[str, Stamps] = {}
-    tables: dict[str, FileStamp] = {}
+    tables: dict[str, ScanStamp] = {}
     folders: dict[str, tuple[int, int]] = {}
     for item in DirectoryTree(root).walk():
         if isinstance(item, TreeFolder):
@@ -102,11 +102,11 @@ def scan_folder(root: InputPath) -> FolderScan:
     return FolderScan(files, tables, folders)
 
 
-def _stamps_of(root: str, paths: tuple[str, ...] | list[str]) -> dict[str, FileStamp]:
+def _stamps_of(root: str, paths: tuple[str, ...] | list[str]) -> dict[str, ScanStamp]:
     """Return the stamps of those paths that are regular files."""
     found = {path: _stat(posixpath.join(root, path)) for path in paths}
     return {
-        path: FileStamp(each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino)
+        path: ScanStamp(each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino)
         for path, each in found.items()
         if each is not None and stat.S_ISREG(each.st_mode)
     }
@@ -128,7 +128,7 @@ class ChangeTracker:
     """
 
     _ingested: dict[str, Stamps] = field(default_factory=dict)
-    _tables: dict[str, FileStamp] = field(default_factory=dict)
+    _tables: dict[str, ScanStamp] = field(default_factory=dict)
     _previous: FolderScan | None = None
     #: Number of scans without an ingested file.
     _missing: dict[str, int] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class ChangeTracker:
         place = _stat(folder)
         return place is not None and self._folders.get(folder) == (place.st_dev, place.st_ino)
 
-    def _changed_tables(self, tables: Mapping[str, FileStamp]) -> set[str]:
+    def _changed_tables(self, tables: Mapping[str, ScanStamp]) -> set[str]:
         paths = tables.keys() | self._tables.keys()
         return {path for path in paths if tables.get(path) != self._tables.get(path)}
 
