@@ -30,7 +30,7 @@ def database_dsn(settings: Settings) -> Iterator[str]:
 
 
 def database_exists(settings: Settings) -> bool:
-    """Return False if the embedded Postgres was not created yet; opening it would create it."""
+    """Return False if opening the database would create it."""
     if settings.database.url is not None:
         return True
     from sightline.storage.postgres import EmbeddedPostgres

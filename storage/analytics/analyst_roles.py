@@ -165,9 +165,9 @@ async def _ensure_schema(connection: Connection, name: str, wanted: str | None) 
 
 
 async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> list[str]:
-    """Drop an analyst role and end its sessions; return the objects that were dropped with it.
+    """Drop an analyst role; return the objects that were dropped with it.
 
-    Raises UnknownNameError for an unknown role, NotAllowedError for a role that is not an
+    Ends its sessions.     Raises UnknownNameError for an unknown role, NotAllowedError for a role that is not an
     analyst, that owns objects unless ``drop_owned``, or if the role of ``dsn`` may not drop roles.
     """
     async with _admin_connection(dsn) as connection:
@@ -187,7 +187,10 @@ async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> li
 
 
 async def _require_no_objects(connection: Connection, name: str, *, drop_owned: bool) -> list[str]:
-    """Return what a role owns. Raises NotAllowedError for any object unless ``drop_owned``."""
+    """Return what a role owns.
+
+    Raises NotAllowedError for any object unless ``drop_owned``.
+    """
     owned: list[str] = await fetch_values(connection, _SQL["owned_objects"], {"name": name})
     if owned and not drop_owned:
         role = sql.Identifier(name).as_string(connection)

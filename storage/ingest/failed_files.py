@@ -67,7 +67,7 @@ UNREADABLE_ADVICE: Final = (
 
 
 def path_of(location: str) -> str | None:
-    """Return the path of a file, or of its archive; None for URLs, uploads and stored bytes."""
+    """Return the path of a file or of its archive; None if the bytes have none."""
     if not location.startswith(_FILE):
         return None
     return location.removeprefix(_FILE).partition(_MEMBER)[0]

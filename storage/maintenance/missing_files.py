@@ -80,9 +80,9 @@ async def find_missing(
     within: Sequence[str] | None = None,
     is_known_folder: IsKnownFolder = lambda _: False,
 ) -> MissingFiles:
-    """Return the missing files of a collection; ``within`` are real paths that limit the result.
+    """Return the missing files of a collection.
 
-    Raises UnknownNameError.
+    ``within`` are real paths that limit the result. Raises UnknownNameError.
     """
     async with database.connection() as connection:
         target = await collections.get(connection, collection)
@@ -172,7 +172,7 @@ def _is_within(path: str, roots: Iterable[str]) -> bool:
 
 
 class _Judge:
-    """Decides by its folder whether a missing file was deleted; ``present`` are the others."""
+    """Decides by its folder whether a missing file was deleted."""
 
     def __init__(self, present: Iterable[str], is_known_folder: IsKnownFolder) -> None:
         self._is_known_folder = is_known_folder

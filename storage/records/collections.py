@@ -133,7 +133,10 @@ async def update_settings(
 
 
 async def describe(connection: Connection, collection: Collection, text: str) -> Collection:
-    """Set the description; an empty text removes it. Raises InvalidArgumentError if too long."""
+    """Set the description; an empty text removes it.
+
+    Raises InvalidArgumentError if it is too long.
+    """
     text = " ".join(text.split())
     if len(text) > MAX_DESCRIPTION_CHARS:
         raise InvalidArgumentError(

@@ -1,4 +1,4 @@
-"""``sightline collections``: list, rename, describe, delete and set up collections."""
+"""``sightline collections``: list, rename, describe and delete collections."""
 
 from __future__ import annotations
 
@@ -155,7 +155,10 @@ def _settings_of(collection: Collection) -> dict[str, Any]:
 
 
 def _parse_changes(settings: Settings, changes: Sequence[str]) -> dict[str, Any]:
-    """Return the value of each key; None removes the setting. Raises ConfigurationError."""
+    """Return the value of each key; None removes the setting.
+
+    Raises ConfigurationError.
+    """
     parsed: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")

@@ -70,7 +70,7 @@ async def run_prune(arguments: argparse.Namespace) -> int:
 
 
 def real_roots(paths: Sequence[str]) -> list[str]:
-    """Return the real paths of folders and files; of a pattern, the folder that it starts in."""
+    """Return the real paths of inputs; of a pattern, the folder that it starts in."""
     roots = []
     for path in map(Path, paths):
         fixed = itertools.takewhile(lambda part: not has_magic(part), path.expanduser().parts)

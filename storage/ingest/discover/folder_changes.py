@@ -73,7 +73,10 @@ def is_temporary(name: str) -> bool:
 
 
 def scan_folder(root: InputPath) -> FolderScan:
-    """Return the files that an ingest of the folder would read. Raises FolderGoneError."""
+    """Return the files that an ingest of the folder would read.
+
+    Raises FolderGoneError.
+    """
     try:
         os.listdir(root.real)  # noqa: PTH208 - of which the walk would make a failed file
     except OSError as error:
@@ -172,7 +175,7 @@ class ChangeTracker:
             self._missing.pop(path, None)
 
     def is_known_folder(self, folder: str) -> bool:
-        """Return whether a folder is the one that had the files, and no mount point of them."""
+        """Return whether a folder is the one that had the files."""
         place = _stat(folder)
         return place is not None and self._folders.get(folder) == (place.st_dev, place.st_ino)
 
