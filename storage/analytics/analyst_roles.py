@@ -167,8 +167,9 @@ async def _ensure_schema(connection: Connection, name: str, wanted: str | None) 
 async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> list[str]:
     """Drop an analyst role; return the objects that were dropped with it.
 
-    Ends its sessions.     Raises UnknownNameError for an unknown role, NotAllowedError for a role that is not an
-    analyst, that owns objects unless ``drop_owned``, or if the role of ``dsn`` may not drop roles.
+    Ends its sessions. Raises UnknownNameError for an unknown role, NotAllowedError for a role that
+    is not an analyst or owns objects (unless ``drop_owned``), or if the role of ``dsn`` may not
+    drop roles.
     """
     async with _admin_connection(dsn) as connection:
         if not await _is_analyst(connection, name):
