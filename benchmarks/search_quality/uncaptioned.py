@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks import synthetic_album
 from benchmarks.search_quality.outcomes import Query
@@ -30,7 +29,7 @@ def copy_photographs(folder: Path, album: Path) -> list[Query]:
     labels = {each["id"]: each["name"] for each in coco["categories"]}
     names = {each["id"]: Path(each["file_name"]).stem for each in coco["images"]}
     for each in coco["images"]:
-        shutil.copyfile(folder / each["file_name"], album / each["file_name"])
+        _copy_without_text(folder / each["file_name"], album / each["file_name"])
     shown: dict[str, dict[str, float]] = {name: {} for name in names.values()}
     for each in coco["annotations"]:
         areas, label = shown[names[each["image_id"]]], labels[each["category_id"]]
@@ -65,12 +64,21 @@ def copy_products(folder: Path, album: Path) -> list[Query]:
     pictures: dict[str, set[str]] = {}
     for number, row in enumerate(map(json.loads, lines)):
         name = f"{number:05}{Path(row['file_name']).suffix}"
-        shutil.copyfile(folder / row["file_name"], album / name)
+        _copy_without_text(folder / row["file_name"], album / name)
         pictures.setdefault(row["product"], set()).add(Path(name).stem)
     return [
         Query("product", product.replace("-", " ").lower(), frozenset(names))
         for product, names in sorted(pictures.items())
     ]
+
+
+def _copy_without_text(source: Path, target: Path) -> None:
+    """Copy a picture without its metadata, which may have keywords and a title."""
+    with Image.open(source) as image:
+        icc_profile = image.info.get("icc_profile")
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright.info.clear()
+    upright.save(target, quality=95, icc_profile=icc_profile)
 
 
 def add_crops(album: Path, queries: Sequence[Query]) -> list[Query]:

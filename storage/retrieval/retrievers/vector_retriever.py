@@ -118,9 +118,11 @@ class VectorRetriever:
         similarities = [1 - row.distance for row in neighbors.rows]
         confidence = null.confidence if null else _relative_confidence(similarities)
         threshold = None if null is None else null.threshold
+        places = {(row.collection_id, kinds.get(row.key)) for row in neighbors.rows}
+        reliability_of = {place: self.reliability.of(*place) for place in places}
         hits: list[Hit] = []
         for row, similarity in zip(neighbors.rows, similarities, strict=True):
-            reliability = self.reliability.of(row.collection_id, kinds.get(row.key))
+            reliability = reliability_of[row.collection_id, kinds.get(row.key)]
             hits.append(
                 Hit(
                     key=row.key,
