@@ -62,8 +62,8 @@ class Server:
 
     def _processes(self) -> Iterator[psutil.Process]:
         found = {self.process.pid: self.process}
-        for process in psutil.process_iter(["cmdline"]):
-            if str(self.folder) in " ".join(process.info["cmdline"] or ()):
+        for process in psutil.process_iter(["cwd"]):  # Postgres runs in the data folder
+            if Path(process.info["cwd"] or "/").is_relative_to(self.folder):
                 found[process.pid] = process
         for process in list(found.values()):
             found |= {each.pid: each for each in process.children(recursive=True)}

@@ -208,7 +208,7 @@ def _gaussians(size: int, is_first: bool) -> Floats:
     weights /= weights.sum(axis=2, keepdims=True)
     # Products with subnormal numbers take ten times as long.
     weights[weights < _MIN_WEIGHT] = 0
-    return weights.astype(np.float32)
+    return np.asarray(weights, dtype=np.float32)
 
 
 @cache

@@ -100,4 +100,4 @@ def _count_different(bits: NDArray[np.uint64], counted: NDArray[np.bool_]) -> ND
     values = np.sort(np.where(counted, bits, _NO_BITS), axis=1)
     is_new = values[:, 1:] != values[:, :-1]
     is_value = values != _NO_BITS
-    return is_value[:, 0] + (is_new & is_value[:, 1:]).sum(axis=1)
+    return np.asarray(is_value[:, 0] + (is_new & is_value[:, 1:]).sum(axis=1))

@@ -23,7 +23,7 @@ from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.listing import MAX_LISTED, list_selected
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.ranking.duplicate_groups import list_near_duplicates
-from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores, weak_last
+from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores
 from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.storage.retrieval.request_validation import (
@@ -124,8 +124,8 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         with timer.stage("hydrate"):
             async with self.database.connection(autocommit=True) as connection:
                 if isinstance(request, ImageRequest):
-                    ranked = weak_last(
-                        await diversify(connection, request, scope, ranked[:MAX_RESULTS], reranked)
+                    ranked = await diversify(
+                        connection, request, scope, ranked[:MAX_RESULTS], reranked
                     )
                 page = await self._with_duplicates(connection, scope, ranked[offset:end])
                 hits = await self._hydrate(connection, page, fused.terms)
@@ -257,7 +257,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             candidates = await self._rerank_candidates(connection, head)
         order, problem = await self.reranker.order(remove_quotes(query), candidates)
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
-        return weak_last(reordered), problem is None, () if problem is None else (problem,)
+        return reordered, problem is None, () if problem is None else (problem,)
 
     async def _log(
         self, request: RequestT, query: str, report: SearchReport, hits: Mapping[Key, HitT]

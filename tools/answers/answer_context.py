@@ -15,7 +15,6 @@ from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,
-    ImageResults,
     MatchedRegion,
     Passage,
     PassageRequest,
@@ -176,7 +175,8 @@ async def search_evidence(
             tool="answer_question",
         )
     )
-    hits = _equal_hits(images) if max_images == 1 else images.hits
+    found = sorted(images.hits, key=lambda hit: hit.weak)
+    hits = _equal_hits(found) if max_images == 1 else found
     # A waveform shows nothing; what is said is among the passages.
     hits = [hit for hit in hits if hit.asset.kind != "audio"]
     matches = [(hit.asset, hit.score, hit.region) for hit in hits]
@@ -247,9 +247,8 @@ async def _load_crop(deps: Dependencies, asset: Asset, box: Box) -> Image.Image:
     return await load_asset(deps, asset, crop=box, max_edge=CROP_EDGE_PIXELS)
 
 
-def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:
+def _equal_hits(hits: Sequence[ImageHit]) -> Sequence[ImageHit]:
     """Return the best hit and its equals; all if the best is weak."""
-    hits = results.hits
     if not hits or hits[0].weak:
         return hits
     return [hit for hit in hits if _is_equal(hit, hits[0])]

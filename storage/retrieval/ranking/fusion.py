@@ -9,7 +9,7 @@ each scaled from 0 (unrelated) to 1 (the retriever's best).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sightline.storage.retrieval.search_types import (
@@ -20,9 +20,9 @@ from sightline.storage.retrieval.search_types import (
     RetrieverScore,
 )
 
-RANK_CONSTANT = 10
+RANK_CONSTANT = 5
 """Smaller than the usual 60: confidence also falls with rank, so top ranks may count more."""
-LEADING_COVERAGE = 0.75
+LEADING_COVERAGE = 0.9
 """Share of the query's informative words, weighted by rarity, from which a hit ranks before all
 hits with less, whatever the vectors say. With 0.5, a green bus with a caption would rank before a
 red bus without one."""
@@ -114,7 +114,7 @@ def _fuse(
 ) -> list[FusedHit]:
     """Sort by score, best rank and key; copies first, hits with most words may lead.
 
-    Weak hits are last. Copies are those of the query's picture. The key keeps pages stable.
+    Copies are those of the query's picture. The key keeps pages stable.
     """
     by_key: dict[Key, _RankedHits] = {}
     is_any_significant = False
@@ -139,7 +139,7 @@ def _fuse(
             _is_weak(hits, is_any_significant),
         )
         leads = words_first and any(map(_has_most_words, hits))
-        order = (fused.weak, not leads, -copy, -fused.score, best_first[0][0], str(key))
+        order = (not leads, -copy, -fused.score, best_first[0][0], str(key))
         ordered.append((order, fused))
     return [fused for _, fused in sorted(ordered, key=lambda each: each[0])]
 
@@ -150,11 +150,6 @@ def _rank(ranked: tuple[int, Hit]) -> int:
 
 def _has_most_words(hit: Hit) -> bool:
     return bool(hit.is_significant) and (hit.coverage or 0.0) >= LEADING_COVERAGE
-
-
-def weak_last(hits: Iterable[FusedHit]) -> list[FusedHit]:
-    """Move weak hits behind the others; the order of each kind stays."""
-    return sorted(hits, key=lambda hit: hit.weak)
 
 
 def _is_weak(hits: Sequence[Hit], is_any_significant: bool) -> bool:

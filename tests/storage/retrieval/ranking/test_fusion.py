@@ -110,10 +110,23 @@ def words(*hits: tuple[str, float]) -> RetrieverResult:
 def test_a_hit_with_most_words_never_ranks_behind_one_that_only_vectors_find() -> None:
     scores = (("x", 0.9), ("y", 0.8), ("few", 0.7))
     seen = RetrieverResult(tuple(Hit(*each, is_significant=True) for each in scores))
-    results = {"lexical": words(("most", 0.8), ("few", 0.4)), "text_to_image": seen}
-    assert order(results) == ["most", "x", "few", "y"]
+    results = {"lexical": words(("most", 0.9), ("few", 0.8)), "text_to_image": seen}
+    assert order(results) == ["most", "x", "y", "few"]
     hits, _ = fuse_scores(results, {"lexical": "text", "text_to_image": "visual"}, 1.0)
     assert hits[0].key == "x"
+
+
+def test_a_weak_hit_of_two_retrievers_ranks_above_one_that_stands_out_in_one() -> None:
+    """Two that agree say more than one; the mark tells that neither is certain."""
+    seen = RetrieverResult(
+        (
+            Hit("out", 0.9, confidence=0.5, is_significant=True),
+            Hit("weak", 0.8, confidence=0.45, is_significant=False),
+        )
+    )
+    told = RetrieverResult((Hit("weak", 0.9, confidence=0.3, is_significant=False),))
+    hits, _ = fuse_ranks({"lexical": told, "text_to_image": seen})
+    assert [(hit.key, hit.weak) for hit in hits] == [("weak", True), ("out", False)]
 
 
 def test_equal_scores_share_a_rank() -> None:
@@ -124,7 +137,7 @@ def test_equal_scores_share_a_rank() -> None:
 
 def test_words_do_not_lead_beside_an_example_image_or_if_they_are_weak() -> None:
     seen = RetrieverResult(tuple(Hit(key, 1.0, is_significant=True) for key in ("x", "y")))
-    told = words(("most", 0.8))
+    told = words(("most", 0.9))
     assert order({"lexical": told, "image_to_image": seen})[0] == "x"
     weak = RetrieverResult((told.hits[0]._replace(is_significant=False),))
     assert order({"lexical": weak, "text_to_image": seen}) == ["x", "y", "most"]
