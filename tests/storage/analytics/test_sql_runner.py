@@ -365,8 +365,8 @@ async def test_each_view_returns_its_rows(runner: SqlRunner) -> None:
 
 async def test_every_view_and_function_has_a_comment(runner: SqlRunner) -> None:
     outline = await runner.schema()
-    assert len(outline.views) == 10
-    assert len(outline.functions) == 10
+    assert len(outline.views) == 11
+    assert len(outline.functions) == 12
     assert all(each.comment for each in (*outline.views, *outline.functions))
 
 
@@ -374,10 +374,18 @@ async def test_every_view_and_function_has_a_comment(runner: SqlRunner) -> None:
 SCANS = [
     ("SELECT * FROM nearest('album0000000', 5)", {"embedding_1_hnsw": 1}, {"embedding_1"}),
     (
-        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5, collection_name => 'album')",
+        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5)",
         {"embedding_1_hnsw": 1},
         {"embedding_1"},
     ),
+    ("SELECT * FROM knn(collection_name => 'album', k => 5)", {"embedding_1_hnsw": 29}, set()),
+    # Few rows meet the condition: the vectors of these are compared.
+    (
+        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5, filters => '{\"asset\": \"album0000000\"}')",
+        {},
+        {"embedding_1", "embedding_1_hnsw"},
+    ),
+    ("SELECT * FROM search_text('picture')", {}, {"posting", "vocabulary", "embedding_1"}),
     (
         "SELECT similarity('album0000000', 'album0000001')",
         {"embedding_1_asset_id_idx": 2},
