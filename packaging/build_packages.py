@@ -149,7 +149,8 @@ def build_bundle(folder: Path, project: Project, wheel: Path) -> Path:
         for name, text in texts.items():
             archive.writestr(_zip_entry(name), text)
         # A wheel is compressed already.
-        archive.writestr(zipfile.ZipInfo(wheel.name, _ZIP_TIME), wheel.read_bytes())
+        entry = _zip_entry(wheel.name, zipfile.ZIP_STORED)
+        archive.writestr(entry, wheel.read_bytes())
     return bundle
 
 
@@ -231,9 +232,10 @@ def build_all(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def _zip_entry(name: str) -> zipfile.ZipInfo:
+def _zip_entry(name: str, compression: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
+    """Return an entry that every account may read."""
     entry = zipfile.ZipInfo(name, _ZIP_TIME)
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = compression
     entry.external_attr = 0o644 << 16
     return entry
 

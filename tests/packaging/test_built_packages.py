@@ -190,6 +190,7 @@ def test_the_bundle_installs_its_wheel_and_pinned_versions(
     (wheel,) = built.glob("*.whl")
     assert uv["sources"] == {PROJECT["name"]: {"path": wheel.name}}
     assert bundle.read(wheel.name) == wheel.read_bytes()
+    assert {entry.external_attr >> 16 for entry in bundle.infolist()} == {0o644}
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert len(uv["constraint-dependencies"]) == len(re.findall(r"(?m)^[\w.\[\]-]+==", lock))
     assert any(each.startswith("numpy==") for each in uv["constraint-dependencies"])

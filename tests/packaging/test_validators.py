@@ -105,7 +105,7 @@ def test_the_bundle_matches_the_schema_of_bundles(built: Path, tmp_path: Path) -
         (hadolint, "docker/Dockerfile", 'ENTRYPOINT ["sightline"]', "ENTRYPOINT sightline"),
         (compose_schema, "docker/compose.yaml", "restart: unless-stopped", "restrat: always"),
         (compose_schema, "docker/compose.yaml", "retries: 12", "retries: [12]"),
-        (gixy, "nginx/sightline.conf", "proxy_pass http://sightline;", "proxy_pass http://$host;"),
+        (gixy, "nginx/sightline.conf", "$host$request_uri", "$host$uri"),
         (skillsaw, "skill/sightline/SKILL.md", "name: sightline", "name: Sight Line"),
     ],
 )
