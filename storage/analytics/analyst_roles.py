@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Container, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psycopg
 from psycopg import sql
@@ -182,9 +182,21 @@ async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> li
             await connection.execute(_SQL["end_sessions"], {"name": name})
             # Its last session may have created some.
             owned = await _require_no_objects(connection, name, drop_owned=drop_owned)
+            params = {"name": name}
+            schema: str | None = await fetch_value(connection, _SQL["schema_of_analyst"], params)
             await connection.execute(sql.SQL(_SQL["drop_role"]).format(name=sql.Identifier(name)))
+            if schema is not None:
+                await _drop_empty_schema(connection, schema)
             await row_security.remove_binding(connection, name, kind="db_role")
     return owned
+
+
+async def _drop_empty_schema(connection: Connection, schema: str) -> None:
+    """Drop the schema that was made for an analyst, unless it has objects of others."""
+    statement = sql.SQL(_SQL["drop_schema"]).format(schema=sql.Identifier(schema))
+    with suppress(psycopg.errors.DependentObjectsStillExist):
+        async with connection.transaction():
+            await connection.execute(statement)
 
 
 async def _require_no_objects(connection: Connection, name: str, *, drop_owned: bool) -> list[str]:

@@ -112,6 +112,9 @@ CREATE SCHEMA {schema};
 GRANT USAGE, CREATE ON SCHEMA {schema} TO {name};
 COMMENT ON SCHEMA {schema} IS 'Own objects of an analyst; made by sightline grant-analyst.';
 
+-- name: drop_schema
+DROP SCHEMA {schema} RESTRICT
+
 -- name: superuser_settings
 ALTER ROLE {name} IN DATABASE {database} SET temp_file_limit = '512MB';
 ALTER ROLE {name} IN DATABASE {database} SET log_min_messages = 'fatal'

@@ -175,3 +175,29 @@ async def test_an_analyst_writes_to_a_schema_of_its_own_only(filled: Database) -
         drop(filled.dsn, "gus")
         with psycopg.connect(filled.dsn, autocommit=True) as connection:
             connection.execute("DELETE FROM sightline.principal")
+
+
+async def test_a_revoked_analyst_leaves_no_schema_unless_it_has_objects(filled: Database) -> None:
+    def schemas() -> list[str]:
+        with psycopg.connect(filled.dsn) as connection:
+            found = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^lab_'")
+            return sorted(row[0] for row in found)
+
+    await grant_analyst(filled.dsn, "ivy", schema="lab_ivy")
+    url = await grant_analyst(filled.dsn, "jan", schema="lab_jan")
+    assert schemas() == ["lab_ivy", "lab_jan"]
+    await analyst_roles.revoke_analyst(filled.dsn, "ivy")
+    assert schemas() == ["lab_jan"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE lab_jan.labels (label text)")
+    with pytest.raises(NotAllowedError, match=r"jan owns 'table lab_jan\.labels'"):
+        await analyst_roles.revoke_analyst(filled.dsn, "jan")
+    with psycopg.connect(filled.dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE lab_jan.of_others (label text)")
+    await analyst_roles.revoke_analyst(filled.dsn, "jan", drop_owned=True)
+    assert schemas() == ["lab_jan"]
+    with psycopg.connect(filled.dsn) as connection:
+        found = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'lab_jan'::regnamespace"
+        ).fetchall()
+    assert found == [("of_others",)]
