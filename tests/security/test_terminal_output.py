@@ -141,7 +141,7 @@ def test_all_commands_print_strangers_text_without_controls(
         ("check",),
         ("config",),
         ("config", "--format", "toml"),
-        ("config", "--format", "json"),
+        ("config", "--json"),
         ("analyze", HOSTILE),
         ("export", HOSTILE),
         ("connect", "cursor", "--print", "--name", HOSTILE),

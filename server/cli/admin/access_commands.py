@@ -22,11 +22,15 @@ def configure_token(parser: argparse.ArgumentParser) -> None:
         metavar="SCOPE",
         help="read, write, analytics, metrics (default: read)",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_token(arguments: argparse.Namespace) -> None:
     """Print the line for the token file on stdout, and the secret token on stderr."""
     secret, stored = issue_token(arguments.name, arguments.scopes)
+    if arguments.json:
+        write_json({"name": stored.name, "token": secret, "line": str(stored)})
+        return
     write_lines(
         f"To choose its collections: sightline bind {stored.name}",
         f"Token for {stored.name}. It is shown only once:",
@@ -48,6 +52,7 @@ def configure_bind(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--everything", action="store_true", help="all collections, also future ones")
     what.add_argument("--nothing", action="store_true", help="no collection")
     what.add_argument("--release", action="store_true", help="remove the binding")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run_bind(arguments: argparse.Namespace) -> None:
@@ -68,6 +73,9 @@ async def run_bind(arguments: argparse.Namespace) -> None:
             known = await row_security.bindings(connection)
             raise UnknownNameError("binding of", name, known)
         bindings = await row_security.bindings(connection)
+    if arguments.json:
+        write_json({"bindings": bindings})
+        return
     others = "nothing" if bindings else "everything, until the first principal is bound"
     lines = {
         bound: "everything" if names is None else ", ".join(names) or "nothing"
@@ -91,6 +99,7 @@ def configure_grant_analyst(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="create this schema, in which the login may create tables, views and indexes",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run_grant_analyst(arguments: argparse.Namespace) -> None:
@@ -110,6 +119,9 @@ async def run_grant_analyst(arguments: argparse.Namespace) -> None:
             "owner of the data folder.",
             error=True,
         )
+    if arguments.json:
+        write_json({"login": arguments.name, "url": granted})
+        return
     write_lines(
         f"{arguments.name} can read the schema analytics. Store this address; it contains the "
         "password. To create a new password, run the command again. For SQLAlchemy write "

@@ -13,13 +13,14 @@ from sightline.server.observability.terminal import write_json, write_lines
 
 def configure_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--format", choices=("table", "toml", "json"), default="table", help="default: table"
+        "--format", choices=("table", "toml"), default="table", help="default: table"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_config(arguments: argparse.Namespace) -> None:
     settings = effective_settings()
-    if arguments.format == "json":
+    if arguments.json:
         write_json({item.key: {"value": item.value, "source": item.source} for item in settings})
     else:
         write_lines(*(_toml(settings) if arguments.format == "toml" else _table(settings)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sightline.server.config import load_settings
 from sightline.server.database import instance_backup, schema_migration
@@ -15,6 +16,7 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db import row_security
 from sightline.storage.db.connect import connect
 from sightline.storage.maintenance import integrity_check
+from sightline.storage.maintenance.backup_archive import Manifest
 
 
 def configure_migrate(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +83,7 @@ def configure_backup(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="include the ingested files, which otherwise stay where they are",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_backup(arguments: argparse.Namespace) -> None:
@@ -90,6 +93,10 @@ def run_backup(arguments: argparse.Namespace) -> None:
         overwrite=arguments.force,
         with_originals=arguments.with_originals,
     )
+    if arguments.json:
+        size = arguments.file.stat().st_size
+        write_json({"file": str(arguments.file), "bytes": size, **_contents(manifest)})
+        return
     write_lines(
         f"{arguments.file}: database with schema {manifest.revision}, {manifest.objects:,} "
         f"stored files and {manifest.originals:,} originals, {arguments.file.stat().st_size:,} "
@@ -108,15 +115,29 @@ def run_backup(arguments: argparse.Namespace) -> None:
         )
 
 
+def _contents(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "revision": manifest.revision,
+        "stored_files": manifest.objects,
+        "originals": manifest.originals,
+        "files_outside": manifest.outside,
+        "outside_folder": manifest.outside_folder or None,
+    }
+
+
 def configure_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="file to read")
     parser.add_argument(
         "--replace", action="store_true", help="delete the current data of the database first"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_restore(arguments: argparse.Namespace) -> None:
     manifest = instance_backup.restore(load_settings(), arguments.file, replace=arguments.replace)
+    if arguments.json:
+        write_json({"file": str(arguments.file), **_contents(manifest)})
+        return
     write_lines(
         f"Restored schema {manifest.revision}, {manifest.objects:,} stored files and "
         f"{manifest.originals:,} originals, which are in the data folder now. Create the analyst "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
-from sightline.server.observability.terminal import write_lines
+from sightline.server.observability.terminal import write_json, write_lines
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.files import write_private
 
@@ -26,23 +26,41 @@ def configure_analyze(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="clusters per collection (default: square root of half its images, at most 100)",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run_analyze(arguments: argparse.Namespace) -> None:
     from sightline.storage.analytics import cluster_analysis
 
     async with open_database(load_settings()) as database:
-        for result in await cluster_analysis.cluster_collections(
+        results = await cluster_analysis.cluster_collections(
             database, names=arguments.collections or None, k=arguments.clusters
-        ):
+        )
+        if not arguments.json:
             write_lines(
-                f"{result.collection}: {result.assets:,} images in {result.k} clusters "
-                f"(embedding space {result.embedding_space_id}), "
-                f"mean distance {result.mean_distance:.3f}"
+                *(
+                    f"{each.collection}: {each.assets:,} images in {each.k} clusters "
+                    f"(embedding space {each.embedding_space_id}), "
+                    f"mean distance {each.mean_distance:.3f}"
+                    for each in results
+                )
             )
         compared = await cluster_analysis.find_near_duplicates(
             database, progress=lambda line: write_lines(line, error=True)
         )
+    if arguments.json:
+        clustered = [
+            {
+                "collection": each.collection,
+                "assets": each.assets,
+                "clusters": each.k,
+                "space_id": each.embedding_space_id,
+                "mean_distance": each.mean_distance,
+            }
+            for each in results
+        ]
+        write_json({"clustered": clustered, "compared_images": compared})
+    else:
         write_lines(f"{compared:,} new images compared")
 
 
@@ -60,6 +78,7 @@ def configure_atlas(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-images", type=int, default=20_000, help="draw a sample of larger collections"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_atlas(arguments: argparse.Namespace) -> None:
@@ -71,6 +90,8 @@ def run_atlas(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise ConfigurationError(f"Cannot write {str(path)!r}: {error.strerror}.") from error
     write_lines(f"{path}: {summary}, {len(html) / 1e6:.1f} MB", error=True)
+    if arguments.json:
+        write_json({"file": str(path), "bytes": path.stat().st_size})
 
 
 async def _draw_atlas(arguments: argparse.Namespace) -> tuple[str, str]:

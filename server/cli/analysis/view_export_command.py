@@ -10,7 +10,7 @@ from typing import get_args
 from sightline.server.cli.analysis.sql_command import analyst_dsn
 from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
-from sightline.server.observability.terminal import write_lines
+from sightline.server.observability.terminal import write_json, write_lines
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.types import Level
 
@@ -37,6 +37,7 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="file to write (default: VIEW.FORMAT or query.FORMAT)",
         metavar="FILE",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_export(arguments: argparse.Namespace) -> None:
@@ -55,6 +56,8 @@ def run_export(arguments: argparse.Namespace) -> None:
         with analyst_dsn(load_settings()) as dsn:
             rows = asyncio.run(_export_query(dsn, arguments, path))
     write_lines(f"{rows:,} rows in {path}", error=True)
+    if arguments.json:
+        write_json({"file": str(path), "rows": rows})
 
 
 async def _export_view(arguments: argparse.Namespace, path: Path) -> int:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
-from sightline.server.observability.terminal import write_lines
+from sightline.server.observability.terminal import write_json, write_lines
 from sightline.server.runtime import create_image_decoder
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
@@ -36,6 +36,7 @@ def configure_export_annotations(parser: argparse.ArgumentParser) -> None:
     )
     profile_help = "model profile of the LLaVA format (default: %(default)s)"
     parser.add_argument("--profile", default="llava-1.5", help=profile_help)
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run_export_annotations(arguments: argparse.Namespace) -> None:
@@ -60,6 +61,8 @@ async def run_export_annotations(arguments: argparse.Namespace) -> None:
     write_private(out / FILE, text + "\n")
     count = sum(len(boxes) for _, boxes in annotated)
     write_lines(f"{count:,} annotations on {len(annotated):,} images in {out}", error=True)
+    if arguments.json:
+        write_json({"folder": str(out), "annotations": count, "images": len(annotated)})
 
 
 async def _annotated_assets(

@@ -56,6 +56,7 @@ def configure_models(parser: argparse.ArgumentParser) -> None:
     help_ = "delete a model from this machine"
     parser = kinds.add_parser("remove", help=help_, description=help_)
     parser.add_argument("name", help="name in `sightline models list`")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_models(arguments: argparse.Namespace) -> None:
@@ -168,7 +169,10 @@ def _remove(arguments: argparse.Namespace) -> None:
     from sightline.server.models.store.model_store import ModelStore
 
     size = ModelStore(load_settings().data_dir).remove(arguments.name)
-    write_lines(f"removed {arguments.name}, {size / _MIB:,.0f} MiB")
+    if arguments.json:
+        terminal.write_json({"removed": arguments.name, "bytes": size})
+    else:
+        write_lines(f"removed {arguments.name}, {size / _MIB:,.0f} MiB")
 
 
 def _write_complete(model: InstalledModel) -> None:

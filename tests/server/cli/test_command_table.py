@@ -58,6 +58,20 @@ def test_the_help_of_a_command_has_an_example_that_parses_and_the_exit_codes(pro
     assert [int(line.split()[0]) for line in codes.splitlines()] == list(EXIT_CODES)
 
 
+#: They print a protocol, a script, or what another program or a tour prints.
+_WITHOUT_JSON = {
+    *("sightline completion", "sightline connect", "sightline demo", "sightline models pull"),
+    *("sightline serve", "sightline sql", "sightline vlm serve", "sightline world"),
+}
+
+
+def test_each_other_command_prints_json() -> None:
+    without = {
+        prog for prog, parser in LEAVES.items() if "--json" not in parser._option_string_actions
+    }
+    assert without == _WITHOUT_JSON
+
+
 def test_each_description_says_what_the_command_does() -> None:
     assert [prog for prog, parser in LEAVES.items() if not parser.description] == []
 

@@ -132,7 +132,7 @@ def test_config_prints_toml_that_loads_to_the_same_values(
 
 def test_config_prints_json(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config_file.write_text(SECRETS)
-    assert main(["config", "--format", "json"]) == 0
+    assert main(["config", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["analytics.enabled"] == {"value": False, "source": "default"}
     assert printed["vlm.api_key"] == {"value": "***", "source": str(config_file)}
@@ -146,7 +146,7 @@ def test_the_config_option_names_the_file(
     other = tmp_path / "other.toml"
     other.write_text('default_collection = "album"\n')
     option = ["--config", str(other)]
-    arguments = ["--format", "json"]
+    arguments = ["--json"]
     words = ["config", *option, *arguments] if place == "after" else [*option, "config", *arguments]
     assert main(words) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -87,6 +87,19 @@ def test_a_library_is_managed_from_the_command_line(
     assert "assets: 5 (5 image)" in text("stats")
     assert "Unknown collection 'nope'" in text("stats", "nope", code=2)
 
+    out = folder.with_name("out")
+    out.mkdir()
+    assert run("analyze", "album")["clustered"][0]["assets"] == 5
+    exported = run("export", "assets", "--output", str(out / "assets.csv"))
+    assert exported == {"file": str(out / "assets.csv"), "rows": 5}
+    backup = run("backup", str(out / "b.sightline"))
+    assert (backup["bytes"], backup["files_outside"]) == ((out / "b.sightline").stat().st_size, 5)
+    assert run("bind", "alice", "--collections", "album") == {"bindings": {"alice": ["album"]}}
+    assert run("bind", "alice", "--release") == {"bindings": {}}
+    token = run("token", "alice", "--scopes", "read", "write")
+    assert token["line"].startswith("alice:read+write:")
+    assert token["token"] not in token["line"]
+
     # list, page by page
     first = run("list", "album", "--limit", "3")
     assert (first["total"], len(first["assets"])) == (5, 3)
