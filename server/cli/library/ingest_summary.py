@@ -102,7 +102,8 @@ _ADVICE: Final[Mapping[str, str]] = {
         "list`), or no --tiles."
     ),
     "passages": (
-        f"Use a smaller sentence encoder, or none ({variable('encoder.passage_model')}=encoder)."
+        f"If {variable('encoder.passage_model')} names a sentence encoder, choose a smaller one, "
+        "or 'encoder'."
     ),
     "detect": "Search for fewer phrases (--detect), or use a GPU.",
     "write": "Put the data folder, or Postgres, on a faster disk.",
