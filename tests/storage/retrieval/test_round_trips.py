@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from PIL import Image
 from psycopg import AsyncCursor
 from psycopg.rows import TupleRow
 
@@ -63,6 +64,9 @@ async def test_a_search_takes_few_statements_and_connections(
     assert await count(images, ImageRequest(query="scene 7")) == (8, 5)
     # Scope, vectors, copies, near-duplicates, assets, log.
     assert await count(images, ImageRequest(image=scene(7))) == (6, 5)
+    # No look-up of copies: without local hashes, only a near-identical vector confirms one.
+    gradient = Image.linear_gradient("L").convert("RGB")
+    assert await count(images, ImageRequest(image=gradient)) == (5, 4)
     # Scope, vectors, number of texts, words, passages, assets, log.
     assert await count(passages, PassageRequest(query="scene 7")) == (7, 5)
     # Scope, near-duplicates, the list and its length, assets, log.
