@@ -117,12 +117,12 @@ class Detector(Protocol):
         ...
 
     async def detect(
-        self, images: Sequence[Pixels], phrases: Sequence[str]
+        self, images: Sequence[Pixels], phrases: Sequence[str], threshold: float | None = None
     ) -> list[list[Detection]]:
         """Return the detections of each preprocessed image, best first.
 
         Each phrase is looked for independently of the others, and may have several boxes or none.
-        Detections with a score below the configured threshold are left out. Raises
+        Detections with a score below ``threshold`` (None: as configured) are left out. Raises
         ModelUnavailableError while loading, ModelOverloadedError if the queue is full.
         """
         ...

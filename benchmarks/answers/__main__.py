@@ -8,6 +8,7 @@
 ``injection``  measures how often answers follow instructions in images and passages
 ``liar``       measures how many lies of a strong model the checks detect
 ``real``       asks about real pictures, which are not in the repository
+``vocabulary`` writes the words that the built-in detector knows into the package
 """
 
 from __future__ import annotations
@@ -37,12 +38,16 @@ from sightline.server.evaluation.answer_metrics import AnswerScore
 from sightline.server.evaluation.answer_sections import answer_section, answer_to_json
 from sightline.server.evaluation.calibration import confidence_fit
 from sightline.server.evaluation.report_model import EvalReport, ReportSection, render_markdown
+from sightline.server.models.detection.loading import BUILTIN_FOLDER as DETECTOR_FOLDER
 from sightline.server.models.vision_language.builtin.llava_model import BUILTIN_FOLDER
 from sightline.tools import answers
 from sightline.tools.answers.rating.confidence import FOLDER
 from sightline.training.world.core.scene import Split
 
-CALIBRATION = Path(answers.__file__).parent / FOLDER / f"{BUILTIN_FOLDER.name}.json"
+TEXTURES = Path(answers.__file__).parent / "checks" / "known_textures.json"
+_CALIBRATIONS = Path(answers.__file__).parent / FOLDER
+CALIBRATION = _CALIBRATIONS / f"{BUILTIN_FOLDER.name}.json"
+VOCABULARY = _CALIBRATIONS / f"{DETECTOR_FOLDER.name}.json"
 DIAGRAM = "reliability.png"
 ANSWERS = "answers.jsonl"
 #: Share of the questions in other wordings when the confidence is fitted.
@@ -84,7 +89,12 @@ def main() -> int:
     real = commands.add_parser("real")
     real.add_argument("pictures", type=Path, help="folder with groceries, photos and receipts")
     real.add_argument("--work", type=Path, help="keep the database of the pictures here")
+    commands.add_parser("vocabulary")
     arguments = parser.parse_args()
+    if arguments.command == "vocabulary":
+        VOCABULARY.write_text(calibration.detector_vocabulary(), encoding="utf-8")
+        sys.stderr.write(f"Wrote {VOCABULARY}\n")
+        return 0
     if "out" in arguments:
         arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sightline-answers-") as folder:
@@ -112,7 +122,10 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> None:
     elif arguments.command == "free":
         await _ask_free_wordings(arguments, folder)
     elif arguments.command == "calibrate":
-        _calibrate(await _score(arguments, folder, "validation"))
+        album = folder / f"validation-{arguments.images}" / synthetic_questions.ALBUM
+        scores = await _score(arguments, folder, "validation")
+        TEXTURES.write_text(calibration.known_textures(album), encoding="utf-8")
+        _calibrate(scores)
     else:
         _report(await _score(arguments, folder, "test"), arguments.out)
 

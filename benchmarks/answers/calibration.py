@@ -14,6 +14,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from sightline.server.evaluation.calibration import confidence_fit
+from sightline.server.models.detection.loading import BUILTIN_FOLDER
+from sightline.tools.answers.checks.domain import KnownTextures, question_words
+from sightline.tools.answers.rating.confidence import Calibration
+from sightline.training.detector.data.phrases import Vocabulary, all_queries
 
 BINS: Final = 10
 
@@ -70,6 +77,21 @@ def measure_reliability(confidences: Sequence[float], correct: Sequence[bool]) -
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of the weights, which ties a calibration to them."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def detector_vocabulary() -> str:
+    """Return the calibration file of the built-in detector: the words that it knows."""
+    words = set[str]().union(*map(question_words, Vocabulary(all_queries()).texts))
+    provenance = {"words": "the phrases of sightline.training.detector"}
+    return confidence_fit.to_json(
+        Calibration(BUILTIN_FOLDER.name, 0, {}, provenance, known_words=frozenset(words))
+    )
+
+
+def known_textures(album: Path) -> str:
+    """Return the file with the textures of the pictures in a folder."""
+    paths = sorted(album.rglob("*.jpg"))
+    return KnownTextures.fit(Image.open(path).convert("RGB") for path in paths).dump()
 
 
 def draw_diagram(reliability: Reliability, path: Path) -> None:

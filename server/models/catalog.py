@@ -230,6 +230,42 @@ CATALOG: Final = (
 """The models, by kind and size."""
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogDetector:
+    """A detector on the Hugging Face hub, for transformers."""
+
+    repository: str
+    license: str
+    parameters_millions: float
+    note: str
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "repository": self.repository,
+            "license": self.license,
+            "parameters_millions": self.parameters_millions,
+            "note": self.note,
+        }
+
+
+DETECTORS: Final = (
+    CatalogDetector(
+        "google/owlv2-base-patch16-ensemble", "Apache-2.0", 155, "OWLv2, for photos on a CPU"
+    ),
+    CatalogDetector(
+        "google/owlv2-large-patch14-ensemble", "Apache-2.0", 438, "OWLv2, slow without a GPU"
+    ),
+    CatalogDetector(
+        "IDEA-Research/grounding-dino-tiny", "Apache-2.0", 172, "one pass for each phrase"
+    ),
+    CatalogDetector(
+        "IDEA-Research/grounding-dino-base", "Apache-2.0", 233, "one pass for each phrase"
+    ),
+)
+"""Detectors of photos; `hf download` gets them."""
+
+
 def find_model(name: str) -> CatalogModel | None:
     """Return the model of this name or repository; None if there is none."""
     for each in CATALOG:

@@ -39,7 +39,7 @@ class ColorDetector:
         return small_square
 
     async def detect(
-        self, images: Sequence[Pixels], phrases: Sequence[str]
+        self, images: Sequence[Pixels], phrases: Sequence[str], threshold: float | None = None
     ) -> list[list[Detection]]:
         if self.broken is not None:
             raise ModelError(self.broken)

@@ -30,7 +30,7 @@ class ListedDetector:
         return _preprocess
 
     async def detect(
-        self, images: Sequence[Pixels], phrases: Sequence[str]
+        self, images: Sequence[Pixels], phrases: Sequence[str], threshold: float | None = None
     ) -> list[list[Detection]]:
         self.asked += phrases
         found = [

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from sightline.server.evaluation.calibration.confidence_fit import to_json
+from sightline.tools.answers.rating.confidence import Calibration
 from sightline.tools.shared.limits import Limits
 from tests.support.corpus import Corpus
 from tests.support.listed_detector import ListedDetector
@@ -170,14 +173,19 @@ async def test_the_built_in_models_format_is_parsed_and_checked(
 
 
 async def test_a_self_contradiction_lowers_confidence_and_contradicts_nothing(
-    environment: ToolEnvironment,
+    environment: ToolEnvironment, tmp_path: Path
 ) -> None:
+    weights = {"second_agrees": 1.0, "second_disagrees": -1.0}
+    own = Calibration("builtin-llava", 1.0, weights, {})
+    (tmp_path / "own.json").write_text(to_json(own), encoding="utf-8")
+    calibrated = environment.replace(calibrations=tmp_path)
+
     async def looked_at(again: str) -> tuple[dict[str, Any], float]:
         def answer(prompt: str) -> str:
             return "the garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else again
 
         model = scripted(answer, model="builtin-llava")
-        result = await ask(environment, model, assets="garlic", question="Where is the garlic?")
+        result = await ask(calibrated, model, assets="garlic", question="Where is the garlic?")
         assert result["status"] == "answered"
         return result["claims"][0], result["confidence"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sightline.storage.interfaces import Detector, ImageEncoder
 from sightline.storage.retrieval.stage_runner import StageTimer
-from sightline.tools.answers.answer_context import Evidence, ImageEvidence
+from sightline.tools.answers.answer_context import Evidence, ImageEvidence, image_of
 from sightline.tools.answers.answer_parser import Draft, parse_reply
 from sightline.tools.answers.answer_prompts import question_request
 from sightline.tools.answers.answer_results import (
@@ -17,15 +17,14 @@ from sightline.tools.answers.answer_results import (
     evidence_item,
     injection_notes,
 )
+from sightline.tools.answers.checks.claim_checks import CheckContext
 from sightline.tools.answers.checks.domain import (
-    MAX_NOVELTY,
     is_built_in,
-    measure_novelty,
+    is_unlike,
     question_words,
     unknown_words,
 )
 from sightline.tools.answers.checks.scene import Scene
-from sightline.tools.answers.claim_checks import CheckContext
 from sightline.tools.answers.claim_verification import (
     find_contradiction,
     unverified,
@@ -122,17 +121,20 @@ async def answer(
         else:
             novel, claims = {}, unverified(draft.claims)
             notes.append("the claims were not checked, because checks=false")
-    features = compute_features(draft, reply, claims, evidence)
+    domain = _domain(models, request.question, novel, evidence)
+    features = compute_features(draft, reply, claims, evidence, domain.word_share)
     is_rated = calibration is not None and request.checks
     if calibration is not None and is_rated:
-        single = [compute_features(draft, reply, [each], evidence) for each in claims]
-        chances = [calibration.confidence(each) for each in single]
-        claims = settle(claims, chances, calibration.thresholds)
+        single = [
+            compute_features(draft, reply, [each], evidence, domain.word_share) for each in claims
+        ]
+        claims = settle(claims, single, calibration)
+    claims = [domain.limit(each) for each in claims]
     decision = decide(
         draft,
         reply,
         claims,
-        _domain(models, request.question, novel),
+        domain,
         confidence=calibration.confidence(features) if calibration and is_rated else None,
         calibration=calibration,
         min_confidence=request.min_confidence,
@@ -162,12 +164,11 @@ async def answer(
 async def _novel_pictures(
     encoder: ImageEncoder | None, evidence: Sequence[Evidence]
 ) -> dict[int, bool | None]:
-    """Return whether each picture is unlike those of the encoder, None if unknown."""
+    """Return whether each picture is unlike known ones, None if that is open."""
     novel: dict[int, bool | None] = {}
     for item in evidence:
         if isinstance(item, ImageEvidence):
-            distance = await measure_novelty(encoder, item.image)
-            novel[item.number] = None if distance is None else distance > MAX_NOVELTY
+            novel[item.number] = await is_unlike(encoder, item.image, len(item.ocr_lines))
     return novel
 
 
@@ -184,22 +185,34 @@ def _scenes(
             item,
             detector if known_words is None or novel.get(item.number) is False else None,
             known_words,
+            is_drawn=novel.get(item.number) is False,
         )
         for item in evidence
         if isinstance(item, ImageEvidence)
     }
 
 
-def _domain(models: AnsweringModels, question: str, novel: dict[int, bool | None]) -> Domain:
+def _domain(
+    models: AnsweringModels,
+    question: str,
+    novel: dict[int, bool | None],
+    evidence: Sequence[Evidence],
+) -> Domain:
     """Return what the answering model does not know; nothing for a model of the user."""
     if not is_built_in(models.model.model):
         return Domain()
     known = frozenset() if models.calibration is None else models.calibration.known_words
     words = unknown_words(question, known)
+    pictures = tuple(number for number, is_novel in novel.items() if is_novel)
     return Domain(
-        tuple(number for number, is_novel in novel.items() if is_novel),
+        pictures,
         tuple(words),
         len(words) / max(len(question_words(question)), 1),
+        frozenset(
+            item.number
+            for item in evidence
+            if (image := image_of(item)) is not None and image.number in pictures
+        ),
     )
 
 

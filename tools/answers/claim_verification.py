@@ -19,8 +19,7 @@ from sightline.tools.answers.answer_context import (
 )
 from sightline.tools.answers.answer_parser import Claim, Verdict
 from sightline.tools.answers.checks.check_types import CheckResult
-from sightline.tools.answers.checks.crop_score import CropScore
-from sightline.tools.answers.claim_checks import (
+from sightline.tools.answers.checks.claim_checks import (
     EVIDENCE_CHECKS,
     MODEL_CHECKS,
     TEXT_CHECKS,
@@ -29,6 +28,7 @@ from sightline.tools.answers.claim_checks import (
     Finding,
     second_answer,
 )
+from sightline.tools.answers.checks.crop_score import CropScore
 from sightline.tools.answers.statements.statement_types import Kind
 from sightline.tools.answers.text_matching import contains_phrase, is_no, is_yes, normalize
 
@@ -124,10 +124,16 @@ def _cites_image(claim: Claim, context: CheckContext) -> bool:
 
 
 def _verdict(findings: Sequence[Finding]) -> Verdict:
-    """Combine the findings of one stage: a doubt cancels their support."""
+    """Combine the findings of one stage.
+
+    A doubt about words or colors cancels support, but not that of a check of the statement.
+    """
     if any(each.supports is False for each in findings):
         return "contradicted"
-    if any(each.supports for each in findings) and not any(each.is_doubtful for each in findings):
+    supporting = [each for each in findings if each.supports]
+    if any(each.results and not each.is_doubtful for each in supporting):
+        return "supported"
+    if supporting and not any(each.is_doubtful for each in findings):
         return "supported"
     return "unchecked"
 

@@ -52,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     train_parser.add_argument("--images", type=int, help="number of training images")
     train_parser.add_argument("--minutes", type=float, help="total training time")
+    train_parser.add_argument("--rate", type=float, help="learning rate of the last stage")
+    train_parser.add_argument(
+        "--reworded", type=float, help="share of questions in other wordings, 0 to 1"
+    )
     train_parser.add_argument("--seed", type=int, default=0)
     evaluate_parser = commands.add_parser("evaluate", help="compute metrics on held-out images")
     evaluate_parser.add_argument("model", type=Path)
@@ -79,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             recipe,
             images=arguments.images or recipe.images,
             minutes=arguments.minutes or recipe.minutes,
+            tune_rate=arguments.rate or recipe.tune_rate,
+            reworded=recipe.reworded if arguments.reworded is None else arguments.reworded,
         )
         train(
             recipe,

@@ -45,6 +45,7 @@ SHARES: Final = {"tower": 0.4, "oracle": 0.23, "align": 0.03, "tune": 0.34}
 RESUME_SHARES: Final = {"tower": 0.35, "align": 0.02, "tune": 0.63}
 #: Share per stage when the vision tower is kept.
 KEEP_TOWER_SHARES: Final = {"tune": 1.0}
+_ORACLE_RATE: Final = 2e-3
 #: Number of tokens up to which a tokenizer grows by the words of other wordings, the number of
 #: records that they are chosen from, and the file with the added tokens.
 _VOCABULARY: Final = 3500
@@ -62,6 +63,10 @@ class Recipe:
     held_out: int
     minutes: float
     crops: float = 0.12
+    #: Learning rate of the stage ``tune``.
+    tune_rate: float = 8e-4
+    #: Share of questions in other wordings than those of the generator.
+    reworded: float = 0.75
     shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
 
 
@@ -103,7 +108,7 @@ def train(
             draw_album(folder / split, split, count, crops=recipe.crops, edge=recipe.shape.edge)
     squares, records = open_album(folder / "train", recipe.shape.edge)
     held_out = open_album(folder / "validation", recipe.shape.edge)
-    wordings = Wordings.load()
+    wordings = Wordings.load(recipe.reworded)
     tokenizer = _tokenizer(folder / "tokenizer", records, recipe.shape, start, wordings)
     model = build_model(recipe.shape, tokenizer)
     if start is None:
@@ -126,7 +131,8 @@ def train(
         wordings=wordings,
     )
     held_out_packer = Packer(tokenizer, held_out[1], recipe.shape.patches)
-    training_model = TrainingModel(model, squares, device)
+    rates = {"oracle": _ORACLE_RATE, "tune": recipe.tune_rate}
+    training_model = TrainingModel(model, squares, device, features={} if keep_tower else None)
     held_out_model = TrainingModel(model, held_out[0], device)
 
     def run_stage(
@@ -143,6 +149,7 @@ def train(
             (replace(held_out_model, oracle=held_out_oracle), held_out_packer),
             folder=folder,
             seconds=seconds[name],
+            rate=rates[name],
             seed=seed,
         )
 

@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from PIL import Image
 
 from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.static_tokens import load_tokens
 from sightline.server.config import Settings, load_settings, unknown_variables, variable
 from sightline.server.config.hosts import MCP_PATH
 from sightline.server.database.provider import database_exists
-from sightline.server.models.model_choice import NO_RERANKER, VLM_RERANKER, check_reranker
+from sightline.server.models import detection
+from sightline.server.models.catalog import DETECTORS
+from sightline.server.models.model_choice import (
+    NO_DETECTOR,
+    NO_RERANKER,
+    VLM_RERANKER,
+    check_reranker,
+)
 from sightline.server.models.ocr.ocr_models import (
     OCR_LANGUAGES,
     find_models,
@@ -99,6 +107,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
     async for diagnosis in _database_and_encoders(settings):
         yield diagnosis
     yield await _vlm(settings)
+    yield await check_detector(settings)
     yield await _reranker(settings)
     yield await _speech(settings)
     yield check_ocr(settings)
@@ -262,6 +271,27 @@ async def _vlm(settings: Settings) -> Diagnosis:
     if profile.note is not None:
         return Diagnosis("note", subject, f"{message}: {profile.note}")
     return Diagnosis("ok", subject, message)
+
+
+async def check_detector(settings: Settings) -> Diagnosis:
+    """Report whether the detector finds boxes for a phrase."""
+    model = settings.detector.model
+    subject = f"detector {model}"
+    if model == NO_DETECTOR:
+        return Diagnosis("note", subject, "no objects are found, and fewer claims are checked")
+    try:
+        loaded = await asyncio.to_thread(detection.load, settings.detector)
+        with closing(loaded):
+            picture = loaded.preprocess(Image.new("RGB", (64, 64)))
+            started = time.perf_counter()
+            await loaded.detect([picture], ["a red van"])
+            seconds = time.perf_counter() - started
+    except SightlineError as error:
+        return Diagnosis("error", subject, describe(error))
+    if model == "builtin":
+        advice = f"set {variable('detector.model')}={DETECTORS[0].repository}"
+        return Diagnosis("note", subject, f"knows synthetic scenes only; for photos {advice}")
+    return Diagnosis("ok", subject, f"searched one picture in {seconds:.2f} s")
 
 
 async def _reranker(settings: Settings) -> Diagnosis:

@@ -66,7 +66,7 @@ def run_models(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from sightline.server.models.catalog import CATALOG
+    from sightline.server.models.catalog import CATALOG, DETECTORS
     from sightline.server.models.store.model_store import ModelStore, installed_name
 
     store = ModelStore(load_settings().data_dir)
@@ -75,6 +75,7 @@ def _list(arguments: argparse.Namespace) -> None:
         terminal.write_json(
             {
                 "catalog": [each.summary() for each in CATALOG],
+                "detectors": [each.summary() for each in DETECTORS],
                 "installed": [_summary(each) for each in installed],
             }
         )
@@ -101,6 +102,15 @@ def _list(arguments: argparse.Namespace) -> None:
     terminal.write_table(
         ("model", "published figure"),
         [(each.name, f"{each.figure}. {each.note}".rstrip(". ") + ".") for each in CATALOG],
+        whole=("model",),
+    )
+    write_lines("", "Detectors (SIGHTLINE_DETECTOR__MODEL, `hf download MODEL`, extra gpu):")
+    terminal.write_table(
+        ("model", "million parameters", "license", "note"),
+        [
+            (each.repository, f"{each.parameters_millions:g}", each.license, each.note)
+            for each in DETECTORS
+        ],
         whole=("model",),
     )
     if installed:

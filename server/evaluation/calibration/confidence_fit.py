@@ -7,8 +7,8 @@ known truth: about the validation split of the synthetic world, or about a user'
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,23 +16,29 @@ from numpy.typing import NDArray
 
 from sightline.server.evaluation.answer_metrics import AnswerScore
 from sightline.storage.errors import InvalidArgumentError
-from sightline.tools.answers.rating.confidence import Calibration, Thresholds
+from sightline.tools.answers.rating.confidence import (
+    Calibration,
+    Thresholds,
+    has_outcome,
+    outcome_names,
+)
 
 _RIDGE_PENALTIES: Final = (1.0, 3.0, 10.0, 30.0, 100.0)
 _FOLDS: Final = 5
 _MAX_STEPS: Final = 50
 _TOLERANCE: Final = 1e-8
-_MIN_SUPPORTED_PRECISION: Final = 0.98
+_MIN_SUPPORTED_PRECISION: Final = 0.975
 _MAX_RIGHT_AMONG_DENIED: Final = 0.3
-_MAX_RIGHT_WITHHELD: Final = 0.04
+_MAX_RIGHT_WITHHELD: Final = 0.03
 #: A claim that is likelier right than wrong is not contradicted.
 _MAX_CHANCE_OF_DENIED: Final = 0.5
 
+#: Fewer supported claims say too little about a check.
+_MIN_SUPPORTED: Final = 5
 #: Fewer answers say too little about some twenty coefficients.
 MIN_ANSWERS: Final = 40
 
 Array = NDArray[np.float64]
-Confidence = Callable[[Mapping[str, float]], float]
 
 
 def calibrate(
@@ -53,14 +59,13 @@ def calibrate(
             f"least {MIN_ANSWERS} questions, some of which the model answers wrongly."
         )
     intercept, weights = fit(rated)
-    fitted = Calibration(model, intercept, weights, provenance)
-    return Calibration(
-        model,
-        intercept,
-        weights,
-        {**provenance, "answers": len(rated), "accuracy": round(right / len(rated), 4)},
-        choose_thresholds(rated, fitted.confidence),
-        frozenset(known_words),
+    trusted = choose_trusted(rated)
+    fitted = Calibration(model, intercept, weights, provenance, trusted=trusted)
+    return replace(
+        fitted,
+        provenance={**provenance, "answers": len(rated), "accuracy": round(right / len(rated), 4)},
+        thresholds=choose_thresholds(rated, fitted),
+        known_words=frozenset(known_words),
     )
 
 
@@ -102,23 +107,52 @@ def _validation_loss(table: Array, correct: Array, folds: NDArray[np.int_], ridg
     return float(losses.mean())
 
 
-def choose_thresholds(scores: Sequence[AnswerScore], confidence: Confidence) -> Thresholds:
+def choose_trusted(scores: Sequence[AnswerScore]) -> frozenset[str]:
+    """Return the outcomes of checks that decide a verdict, whatever the confidence.
+
+    Supporting outcomes, the most precise first, as long as the claims that one of them supports are
+    right as often as required. Contradicting outcomes, unless they were mostly wrong.
+    """
+    drafts = _drafts(scores)
+    supporting: list[tuple[float, int, str]] = []
+    for name in outcome_names("supported"):
+        right = [each.draft_correct for each in drafts if each.features.get(name, 0.0) > 0]
+        if len(right) >= _MIN_SUPPORTED:
+            supporting.append((sum(right) / len(right), len(right), name))
+    trusted: set[str] = set()
+    for _, _, name in sorted(supporting, reverse=True):
+        wider = trusted | {name}
+        right = [e.draft_correct for e in drafts if has_outcome(e.features, wider, "supported")]
+        if sum(right) >= _MIN_SUPPORTED_PRECISION * len(right):
+            trusted = wider
+    for name in outcome_names("contradicted"):
+        right = [each.draft_correct for each in drafts if each.features.get(name, 0.0) > 0]
+        if sum(right) <= _MAX_RIGHT_AMONG_DENIED * len(right):
+            trusted.add(name)
+    return frozenset(trusted)
+
+
+def choose_thresholds(scores: Sequence[AnswerScore], fitted: Calibration) -> Thresholds:
     """Return the thresholds of verdicts and answers, on the answers that were fitted.
 
     ``supported`` is the lowest probability from which claims that a check supports are right as
     often as required; ``contradicted`` the highest up to which denied claims are wrong often
     enough; ``answered`` withholds no more than the allowed share of the right answers.
     """
-    drafts = [each for each in scores if each.features and not each.features.get("not_shown")]
+    drafts = _drafts(scores)
     if not drafts:
         return Thresholds()
-    chances = np.array([confidence(each.features) for each in drafts])
+    chances = np.array([fitted.confidence(each.features) for each in drafts])
     right = np.array([each.draft_correct for each in drafts])
     backed = np.array([each.features.get("backed", 0.0) > 0 for each in drafts])
     denied = np.array([each.features.get("denied", 0.0) > 0 for each in drafts])
+    borne, refuted = (
+        np.array([has_outcome(each.features, fitted.trusted, outcome) for each in drafts])
+        for outcome in ("supported", "contradicted")
+    )
     supported = 1.0
-    for least in np.unique(chances[backed])[::-1]:
-        if right[backed & (chances >= least)].mean() < _MIN_SUPPORTED_PRECISION:
+    for least in np.unique(chances[backed & ~borne])[::-1]:
+        if right[backed & (borne | (chances >= least))].mean() < _MIN_SUPPORTED_PRECISION:
             break
         supported = float(least)
     contradicted = 0.0
@@ -126,8 +160,8 @@ def choose_thresholds(scores: Sequence[AnswerScore], confidence: Confidence) -> 
         if right[denied & (chances <= most)].mean() > _MAX_RIGHT_AMONG_DENIED:
             break
         contradicted = float(most)
-    is_supported = backed & (chances >= supported)
-    lost = denied & (chances <= contradicted)
+    is_supported = backed & (borne | (chances >= supported))
+    lost = denied & (refuted | (chances <= contradicted))
     answered = 0.0
     for least in np.unique(chances):
         withheld = lost | (~is_supported & (chances < least))
@@ -135,6 +169,11 @@ def choose_thresholds(scores: Sequence[AnswerScore], confidence: Confidence) -> 
             break
         answered = float(least)
     return Thresholds(supported, contradicted, answered)
+
+
+def _drafts(scores: Sequence[AnswerScore]) -> list[AnswerScore]:
+    """Return the answers with claims, also those that were withheld."""
+    return [each for each in scores if each.features and not each.features.get("not_shown")]
 
 
 def fit_logistic(table: Array, correct: Array, ridge: float) -> tuple[float, Array]:
@@ -174,6 +213,8 @@ def to_json(calibration: Calibration) -> str:
             name: round(each, 5) for name, each in asdict(calibration.thresholds).items()
         },
     }
+    if calibration.trusted:
+        data["trusted"] = sorted(calibration.trusted)
     if calibration.known_words:
         data["known_words"] = sorted(calibration.known_words)
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

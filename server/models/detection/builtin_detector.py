@@ -31,6 +31,9 @@ _IMAGE_GRAPH, _PHRASE_GRAPH = "image_model.onnx", "phrase_model.onnx"
 _OUTPUTS: Final = ["vectors", "scale", "shift", "boxes"]
 #: Less likely boxes are not reported, whatever the threshold.
 _MIN_SCORE: Final = 0.01
+#: Two boxes with a larger IoU show one thing. Neighboring patches often give a second, less exact
+#: box: of 57 counts on validation pictures 22 were exact with 0.5, and 41 with 0.35.
+_MAX_OVERLAP: Final = 0.35
 _MAX_CACHED_PHRASES: Final = 4096
 
 Floats = npt.NDArray[np.float32]
@@ -85,7 +88,7 @@ class BuiltinDetector:
         found: list[Detection] = []
         for column, phrase in enumerate(phrases):
             rows = np.flatnonzero((scores[:, column] >= _MIN_SCORE) & ~is_flat)
-            for row in rows[suppress(boxes[rows], scores[rows, column])]:
+            for row in rows[suppress(boxes[rows], scores[rows, column], _MAX_OVERLAP)]:
                 x0, y0, x1, y1 = (float(each) for each in boxes[row])
                 found.append(Detection(phrase, (x0, y0, x1, y1), float(scores[row, column])))
         return found

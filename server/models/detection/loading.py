@@ -71,7 +71,7 @@ class PhraseDetector(BatchedModel):
         )
 
     async def detect(
-        self, images: Sequence[Pixels], phrases: Sequence[str]
+        self, images: Sequence[Pixels], phrases: Sequence[str], threshold: float | None = None
     ) -> list[list[Detection]]:
         """Return the detections of each image, best first, from the threshold on.
 
@@ -80,10 +80,11 @@ class PhraseDetector(BatchedModel):
         wanted = tuple(dict.fromkeys(phrase for phrase in phrases if phrase.strip()))
         if not images or not wanted:
             return [[] for _ in images]
+        least = self._threshold if threshold is None else threshold
         rows = await self._batcher.submit("detection", [(each, wanted) for each in images])
         return [
             sorted(
-                (each for each in row if each.score >= self._threshold),
+                (each for each in row if each.score >= least),
                 key=lambda each: -each.score,
             )
             for row in rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmarks.answers import calibration
-from sightline.tools.answers.rating.confidence import Calibration
+from sightline.tools.answers.rating.confidence import FOLDER, Calibration
 
 
 def test_the_calibration_error_is_the_mean_difference_of_confidence_and_accuracy() -> None:
@@ -31,3 +32,8 @@ def test_the_diagram_is_an_image(tmp_path: Path) -> None:
     calibration.draw_diagram(found, tmp_path / "r.png")
     with Image.open(tmp_path / "r.png") as image:
         assert min(image.size) > 300
+
+
+def test_the_words_of_the_detector_are_those_of_its_training() -> None:
+    path = files("sightline.tools.answers") / FOLDER / "builtin-detector.json"
+    assert path.read_text(encoding="utf-8") == calibration.detector_vocabulary()

@@ -8,6 +8,7 @@ other, because light shifts colors.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from sightline.storage.types import Box
 from sightline.tools.answers.checks.check_types import CheckResult, FoundPlace, Outcome, outcome_of
 from sightline.tools.answers.checks.scene import Scene, only_sure
-from sightline.tools.answers.color_check import COLORS
+from sightline.tools.answers.statements.color_words import COLORS, with_color
 from sightline.tools.answers.statements.statement_types import ClaimStatement
 from sightline.tools.shared.images import crop
 
@@ -49,6 +50,12 @@ _MIN_OF_BEST: Final = 0.8
 _MAX_OTHER_SHARE: Final = 0.1
 _MIN_OTHER_SHARE: Final = 0.4
 _MIN_EDGE_PIXELS: Final = 6
+#: What surrounds everything else has this share of the edge of the image.
+_MIN_GROUND_SHARE: Final = 0.6
+_GROUND: Final = re.compile(
+    r"(?:the )?(?:paper|card|film|background|ground|walls?)|纸张?|底色?|卡片|胶片|背景|墙壁?|墙面",
+    re.IGNORECASE,
+)
 
 Array = NDArray[np.float32]
 
@@ -60,11 +67,18 @@ async def color(statement: ClaimStatement, scene: Scene, box: Box | None) -> Che
     """
     if statement.kind != "color" or not statement.value or not statement.subject:
         return None
+    if _GROUND.fullmatch(statement.subject):
+        return await _judge_ground(statement, scene) if scene.is_drawn else None
     written = scene.written_place(statement.subject)
     found = None if written else await scene.detect([statement.subject])
     place = only_sure(found[0]) if found else None
     if place is not None:
         return await _judge("color", statement, scene, place.box, (place,))
+    if found is not None and statement.holds:
+        colored = await scene.detect([with_color(statement.value, statement.subject)])
+        if colored and only_sure(colored[0]) is not None:
+            reason = f"the detector finds a {statement.value} {statement.subject!r}"
+            return CheckResult("color", "supported", reason, tuple(colored[0][:1]))
     if written is not None:
         result = await _judge("color", statement, scene, _around(written.box), (written,))
         if result is not None and dict(result.measured)["colorful"]:
@@ -89,6 +103,31 @@ async def _judge(
     return CheckResult(check, outcome, reason, places, measured=measured)
 
 
+async def _judge_ground(statement: ClaimStatement, scene: Scene) -> CheckResult:
+    """Compare a color with the edge of the image, where the ground is seen."""
+    shares = await asyncio.to_thread(ground_colors, scene.image)
+    best = max(shares, key=lambda name: shares[name])
+    claimed = shares[statement.value]
+    outcome: Outcome = "unknown"
+    if claimed >= _MIN_GROUND_SHARE:
+        outcome = outcome_of(True, statement)
+    elif shares[best] >= _MIN_GROUND_SHARE and not _are_neighbors(best, statement.value):
+        outcome = outcome_of(False, statement)
+    reason = f"{claimed:.0%} of the edge of the image is {statement.value}"
+    reason += f", {shares[best]:.0%} {best}" if best != statement.value else ""
+    return CheckResult("ground color", outcome, reason, measured=(("share", claimed),))
+
+
+def ground_colors(image: Image.Image) -> dict[str, float]:
+    """Return the share (0 to 1) of each color at the upper edges of the image."""
+    counted = _histogram(_ring(_names(image)))
+    return {name: float(share) for name, share in zip(COLORS, counted, strict=True)}
+
+
+def _are_neighbors(a: str, b: str) -> bool:
+    return a == b or frozenset((a, b)) in _NEIGHBORS
+
+
 def _around(box: Box) -> Box:
     """Return the box with a margin of most of its height, inside the image."""
     x0, y0, x1, y1 = box
@@ -101,7 +140,7 @@ def judge_color(claimed: str, shares: dict[str, float]) -> Outcome:
     best = max(shares, key=lambda name: shares[name])
     if shares[claimed] >= max(_MIN_SHARE, _MIN_OF_BEST * shares[best]):
         return "supported"
-    is_other = best != claimed and frozenset((best, claimed)) not in _NEIGHBORS
+    is_other = not _are_neighbors(best, claimed)
     if is_other and shares[claimed] <= _MAX_OTHER_SHARE and shares[best] >= _MIN_OTHER_SHARE:
         return "contradicted"
     return "unknown"

@@ -24,20 +24,24 @@ async def relation(statement: ClaimStatement, scene: Scene, _box: Box | None) ->
     if statement.kind != "relation" or wanted is None:
         return None
     names = [statement.subject, statement.other]
-    subject, other = await scene.locate(names)
-    if subject is None or other is None:
-        missing = names[0] if subject is None else names[1]
-        found = tuple(each for each in (subject, other) if each is not None)
-        return CheckResult("relation", "unknown", f"{missing!r} is not at one place", found)
-    holds = is_related(subject.box, other.box, wanted)
+    subjects, others = await scene.candidates(names)
+    if not subjects or not others:
+        missing = names[1] if subjects else names[0]
+        return CheckResult(
+            "relation", "unknown", f"{missing!r} is not found for sure", (*subjects, *others)
+        )
+    # Of several candidates each must be related in the same way.
+    found = {is_related(a.box, b.box, wanted) for a in subjects for b in others}
+    holds = found.pop() if len(found) == 1 else None
+    subject, other = subjects[0], others[0]
     outcome: Outcome = "unknown" if holds is None else outcome_of(holds, statement)
     verb = "may be" if holds is None else "is" if holds else "is not"
     reason = f"by its box {names[0]!r} {verb} {_WORDS[wanted]} {names[1]!r}"
     dx = _center(subject.box, 0) - _center(other.box, 0)
     dy = _center(subject.box, 1) - _center(other.box, 1)
-    return CheckResult(
-        "relation", outcome, reason, (subject, other), measured=(("dx", dx), ("dy", dy))
-    )
+    # "What is left of the sofa?" asks for the nearest one, which boxes only make likely.
+    check = "neighbor" if statement.is_nearest and outcome == "supported" else "relation"
+    return CheckResult(check, outcome, reason, (subject, other), measured=(("dx", dx), ("dy", dy)))
 
 
 _WORDS: Final[dict[Relation, str]] = {
@@ -108,7 +112,11 @@ async def _compare_counts(statement: ClaimStatement, scene: Scene) -> CheckResul
     else:
         is_more = True if most[0] < fewest[1] else False if fewest[0] >= most[1] else None
     names = (statement.subject, statement.other)
-    if not all(each or scene.knows(name) for each, name in zip(found, names, strict=True)):
+    is_known = [
+        bool(possible) or (not each and scene.knows(name))
+        for each, (_, possible), name in zip(found, counts, names, strict=True)
+    ]
+    if not all(is_known):
         is_more = None
     outcome: Outcome = "unknown" if is_more is None else outcome_of(is_more, statement)
     reason = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,23 +16,43 @@ from sightline.storage.records.assets import AssetTextLine
 from sightline.tools.answers.answer_context import ImageEvidence
 from sightline.tools.answers.checks.check_types import FoundPlace
 from sightline.tools.answers.checks.domain import names_of, unknown_words
-from sightline.tools.answers.statements.written_values import find_money
+from sightline.tools.answers.statements.written_values import find_money, find_times
 from sightline.tools.answers.text_matching import contains_phrase, normalize
 
 #: From this score a box is taken as right. Detectors are calibrated.
-SURE: Final = 0.7
-#: The object of a box with a lower score is taken as absent.
-POSSIBLE: Final = 0.12
+SURE: Final = 0.6
+#: A box with a lower score is not counted.
+POSSIBLE: Final = 0.3
+#: An object is taken as absent if no box has this score.
+ABSENT: Final = 0.08
 #: The name of a thing in the text of an image: "West", "L4", "HS-40", "OK?".
 _NAME: Final = re.compile(r"[A-Z0-9][\w.?/-]{0,15}")
-_PRICE: Final = re.compile(r"^(?:price|cost|价格|售价|单价)$", re.IGNORECASE)
+_CODE: Final = re.compile(r"[A-Z]{1,4}-?\d{1,6}")
+#: Things that consist of text, by what the text looks like. A line of a picture is meant if no
+#: other line looks so.
+_WRITTEN_THINGS: Final[Sequence[tuple[re.Pattern[str], Callable[[str], object]]]] = (
+    (re.compile(r"price(?: tag| label)?|cost|价格|售价|单价|价签", re.IGNORECASE), find_money),
+    (
+        re.compile(
+            r"(?:part|product|item|patient) (?:number|id|code)|(?:零件|商品|产品|病人)?编?号",
+            re.IGNORECASE,
+        ),
+        _CODE.search,
+    ),
+    (re.compile(r"clock|digital clock|时钟|钟", re.IGNORECASE), find_times),
+)
+#: A box or a letter has its name inside, so that the place of the name is its place.
+_AROUND_NAME: Final = re.compile(
+    r"(?:(?:box|diamond|step) |方框|菱形)(?P<name>[A-Z][\w?]{0,15})", re.IGNORECASE
+)
 
 
 class Scene:
     """One image with what can be found on it.
 
     The detector is asked once for each phrase. Checks of several claims may use it at the same
-    time. ``known_words`` are the words that the detector knows, None for all.
+    time. ``known_words`` are the words that the detector knows, None for all. ``is_drawn`` says
+    that the image is like drawn ones, with a ground of one color.
     """
 
     def __init__(
@@ -40,10 +60,13 @@ class Scene:
         evidence: ImageEvidence,
         detector: Detector | None,
         known_words: frozenset[str] | None = None,
+        *,
+        is_drawn: bool = True,
     ) -> None:
         self._evidence = evidence
         self._detector = detector
         self._known_words = known_words
+        self.is_drawn = is_drawn
         self._found: dict[str, list[FoundPlace]] = {}
         self._lock = asyncio.Lock()
 
@@ -93,7 +116,22 @@ class Scene:
 
     async def _ask(self, detector: Detector, phrases: Sequence[str]) -> list[Detection]:
         pixels = await asyncio.to_thread(detector.preprocess, self.image)
-        (found,) = await detector.detect([pixels], phrases)
+        (found,) = await detector.detect([pixels], phrases, ABSENT)
+        return found
+
+    async def candidates(self, phrases: Sequence[str]) -> list[list[FoundPlace]]:
+        """Return the places where each phrase may be, best first; none without a sure one.
+
+        Names are looked for in the text of the image first.
+        """
+        written = [self.written_place(each) for each in phrases]
+        objects = [each for each, place in zip(phrases, written, strict=True) if place is None]
+        detected = dict(zip(objects, await self.detect(objects) or [], strict=False))
+        found = []
+        for phrase, place in zip(phrases, written, strict=True):
+            places = [place] if place is not None else detected.get(phrase, [])
+            is_sure = bool(places) and places[0].score >= SURE
+            found.append([each for each in places if each.score >= POSSIBLE] if is_sure else [])
         return found
 
     async def locate(self, phrases: Sequence[str]) -> list[FoundPlace | None]:
@@ -110,9 +148,12 @@ class Scene:
         ]
 
     def written_place(self, phrase: str) -> FoundPlace | None:
-        """Return the only line of text that a name means, or the only price."""
-        if _PRICE.match(phrase):
-            lines = [line for line in self.lines if find_money(line.text)]
+        """Return the only line of text that a name means, or the only price, code or time."""
+        looks = next((look for what, look in _WRITTEN_THINGS if what.fullmatch(phrase)), None)
+        around = _AROUND_NAME.fullmatch(phrase)
+        phrase = phrase if around is None else around["name"]
+        if looks is not None:
+            lines = [line for line in self.lines if looks(line.text.strip())]
         elif _NAME.fullmatch(phrase) or re.fullmatch(r"[\"“].+[\"”]", phrase):
             words = normalize(phrase)
             lines = [line for line in self.lines if normalize(line.text) == words]
@@ -126,12 +167,17 @@ class Scene:
         return FoundPlace(text, box, 1.0, "text")
 
 
+def has_name_inside(phrase: str) -> bool:
+    """Return whether a phrase is for a box with a name in it: "box Start"."""
+    return _AROUND_NAME.fullmatch(phrase) is not None
+
+
 def only_sure(places: Sequence[FoundPlace]) -> FoundPlace | None:
-    """Return the first place if it is sure and no other is nearly as sure."""
-    sure = [each for each in places if each.score >= SURE]
-    if len(sure) != 1 or any(POSSIBLE <= each.score < SURE for each in places):
+    """Return the best place if it is sure and no other is half as sure."""
+    if not places or places[0].score < SURE:
         return None
-    return sure[0]
+    is_only = all(each.score < places[0].score / 2 for each in places[1:])
+    return places[0] if is_only else None
 
 
 def sure_and_possible(places: Sequence[FoundPlace]) -> tuple[list[FoundPlace], list[FoundPlace]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sightline.tools.answers.answer_parser import Draft
@@ -26,17 +26,27 @@ class Domain:
     """What is unlike that which the model knows.
 
     ``pictures`` are the numbers of such pictures. ``words`` are the words of the question that it
-    never saw, and ``word_share`` is their share (0 to 1).
+    never saw, and ``word_share`` is their share (0 to 1). ``evidence`` are the numbers of the
+    pictures and of their text.
     """
 
     pictures: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
     word_share: float = 0.0
+    evidence: frozenset[int] = frozenset()
 
     @property
     def factor(self) -> float:
         """Return the factor (0 to 1) of the confidence."""
-        return (_UNLIKE_SHARE if self.pictures else 1.0) * (1 - 0.5 * min(self.word_share, 1.0))
+        return _UNLIKE_SHARE if self.pictures else 1.0
+
+    def limit(self, claim: VerifiedClaim) -> VerifiedClaim:
+        """Return the claim, supported on unlike pictures only by what was read there."""
+        is_read = any((r.check, r.outcome) == ("reading", "supported") for r in claim.results)
+        is_unlike = not self.evidence.isdisjoint(claim.claim.citations)
+        if claim.verdict != "supported" or is_read or not is_unlike:
+            return claim
+        return replace(claim, verdict="unchecked")
 
     @property
     def reasons(self) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -30,10 +30,13 @@ _DEFAULT_LOG_PROBABILITY: Final = -0.5
 _MIN_LOG_PROBABILITY: Final = -10.0
 #: The independent checks whose outcomes are features.
 CHECK_NAMES: Final = (
-    *("count", "existence", "location", "relation", "color", "color in claim box"),
+    *("count", "existence", "name", "location", "relation", "neighbor"),
+    *("color", "color in claim box", "ground color"),
     *("reading", "comparison", "time of day"),
 )
 _OUTCOMES: Final = ("supported", "contradicted")
+#: The words of the claim are in the text of its evidence.
+WRITTEN: Final = "written"
 
 Features = dict[str, float]
 
@@ -56,7 +59,8 @@ class Calibration:
     """Coefficients by feature for one model; ``provenance`` is their origin.
 
     ``known_words`` are the words of the questions that the model was trained with; empty if they
-    are not known.
+    are not known. ``trusted`` are the outcomes of checks, such as "location supported", that were
+    right so often that they decide the verdict whatever the confidence.
     """
 
     model: str
@@ -65,6 +69,7 @@ class Calibration:
     provenance: Mapping[str, Any]
     thresholds: Thresholds = Thresholds()
     known_words: frozenset[str] = frozenset()
+    trusted: frozenset[str] = frozenset()
 
     def confidence(self, features: Mapping[str, float]) -> float:
         """Return the probability (0 to 1) that an answer with these features is right."""
@@ -108,35 +113,59 @@ def parse_calibration(text: str) -> Calibration:
             data["provenance"],
             Thresholds(**data.get("thresholds", {})),
             frozenset(data.get("known_words", ())),
+            frozenset(data.get("trusted", ())),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"The calibration has no valid {error}.") from error
 
 
 def settle(
-    claims: Sequence[VerifiedClaim], confidences: Sequence[float], thresholds: Thresholds
+    claims: Sequence[VerifiedClaim], features: Sequence[Features], calibration: Calibration
 ) -> list[VerifiedClaim]:
-    """Return the claims without the verdicts that their probabilities do not bear out.
+    """Return the claims without the verdicts that nothing bears out.
 
-    A claim without citations stays contradicted.
+    ``features`` are those of each claim alone. A verdict is borne out by its probability, or by a
+    trusted outcome of a check. A claim without citations stays contradicted.
     """
     settled = []
-    for each, confidence in zip(claims, confidences, strict=True):
-        is_weak = (each.verdict == "supported" and confidence < thresholds.supported) or (
+    for each, own in zip(claims, features, strict=True):
+        chance = calibration.confidence(own)
+        is_weak = (
+            each.verdict == "supported"
+            and chance < calibration.thresholds.supported
+            and not has_outcome(own, calibration.trusted, "supported")
+        ) or (
             each.verdict == "contradicted"
             and bool(each.claim.citations)
-            and confidence > thresholds.contradicted
+            and chance > calibration.thresholds.contradicted
+            and not has_outcome(own, calibration.trusted, "contradicted")
         )
         settled.append(replace(each, verdict="unchecked") if is_weak else each)
     return settled
 
 
+def outcome_names(outcome: str) -> list[str]:
+    """Return the features that say that a check had this outcome."""
+    words = [WRITTEN] if outcome == "supported" else []
+    return [f"{name} {outcome}" for name in CHECK_NAMES] + words
+
+
+def has_outcome(features: Mapping[str, float], names: Collection[str], outcome: str) -> bool:
+    """Return whether one of the named features says that a check had this outcome."""
+    return any(name in names and features.get(name, 0.0) > 0 for name in outcome_names(outcome))
+
+
 def compute_features(
-    draft: Draft, reply: Reply, claims: Sequence[VerifiedClaim], evidence: Sequence[Evidence]
+    draft: Draft,
+    reply: Reply,
+    claims: Sequence[VerifiedClaim],
+    evidence: Sequence[Evidence],
+    unknown_words: float = 0.0,
 ) -> Features:
     """Return the features of an answer or its absence, all of magnitude 1.
 
-    Those of claims are means over the claims.
+    Those of claims are means over the claims. ``unknown_words`` is the share (0 to 1) of the words
+    of the question that the model does not know.
     """
     tokens = [max(token.log_probability, _MIN_LOG_PROBABILITY) for token in reply.tokens or ()]
     crops = [each.crop for each in claims if each.crop is not None]
@@ -150,7 +179,7 @@ def compute_features(
         "yes_or_no": float(is_yes(draft.answer) or is_no(draft.answer)),
         "number": float(bool(numbers(draft.answer))),
         "place": float(any(each.claim.box is not None for each in claims)),
-        "written": _share(claims, "words_in_evidence", True),
+        WRITTEN: _share(claims, "words_in_evidence", True),
         "backed": _mean([float(each.verdict == "supported") for each in claims]),
         "denied": _mean([float(each.verdict == "contradicted") for each in claims]),
         "doubted": _mean([float(each.doubted) for each in claims]),
@@ -170,6 +199,7 @@ def compute_features(
         ),
         "images": math.log(max(len(images), 1)),
         "retrieval_margin": _margin(images),
+        "unknown_words": min(unknown_words, 1.0),
         **{
             f"{name} {outcome}": _mean(
                 [

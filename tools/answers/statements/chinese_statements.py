@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sightline.tools.answers.color_check import color_names
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.statements.statement_rules import (
     Match,
     day_question,
@@ -41,6 +41,8 @@ _SIDES: Final[dict[str, Relation]] = {
 }
 _SIDE: Final = r"(?P<side>左|右|正?上|正?下|旁|里)(?:边|面|方|侧|头)?"
 _UNIT: Final = r"[个辆只台张把条朵棵颗扇位名座匹头块片件本瓶盏种根株架艘份]"
+#: Words for the whole image.
+_NO_SUBJECTS: Final = ("它", "他", "她", "这", "这个", "这里", "上面", "写")
 _MEASURES: Final[dict[str, tuple[Measure, bool]]] = {
     "大": ("size", True),
     "小": ("size", False),
@@ -166,6 +168,7 @@ def _reading(field: str) -> Callable[[Match], QuestionForm | None]:
         groups = match.groupdict()
         named = _noun(groups.get("field") or "") or field
         subject = _noun(groups.get("a") or "")
+        subject = "" if subject in _NO_SUBJECTS else subject
         if _ORDER.search(named):
             return None
         return QuestionForm(ClaimStatement("reading", subject, field=named), "value")
@@ -209,26 +212,37 @@ _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] 
     (
         rf"(?:紧挨着|紧邻|挨着)?{_B}的?{_SIDE}(?:紧挨着|紧邻|相邻)?(?:的)?(?:是|有|放着|站着|停着)?(?:什么|谁|哪个|哪一个)(?:东西|物体|车)?",
         lambda match: QuestionForm(
-            ClaimStatement("relation", other=_noun(match["b"]), relation=_side(match)), "subject"
+            ClaimStatement(
+                "relation", other=_noun(match["b"]), relation=_side(match), is_nearest=True
+            ),
+            "subject",
         ),
     ),
     (
-        rf"(?:它|他|她|这里|那里|上面|里面|路上|街上)?(?:有|能?看到|能看见|数一?数|包含|[标画写给停摆放]出?了)?(?:多少|几){_UNIT}?{_A}",
+        rf"(?:它|他|她|这里|那里|上面|里面|路上|街上)?(?:有|能?看到|能看见|数一?数|包含|[画停摆放]出?了)?(?:多少|几){_UNIT}?{_A}",
         _count,
     ),
     (rf"{_A}(?:一共|总共)?有(?:多少|几){_UNIT}?", _count),
-    (rf"{_A}的(?:数量|个数|数目)(?:是多少|是几|为多少)?", _count),
+    (rf"{_A}的?(?:数量|个数|数目)(?:是多少|是几|为多少)?[吗]?", _count),
     (
-        rf"{_A}(?:位于|处于|在)(?:哪里|哪儿|哪|何处|什么地方|什么位置)",
+        rf"{_A}(?:的位置)?(?:位于|处于|在)(?:哪里|哪儿|哪|何处|什么地方|什么位置)",
         lambda match: QuestionForm(ClaimStatement("location", _noun(match["a"])), "box"),
     ),
     (
-        rf"(?:找出|找到|指出|哪里有|哪儿有){_A}",
-        lambda match: QuestionForm(ClaimStatement("location", _noun(match["a"])), "box"),
+        rf"(?:找出|找到|指出|圈出|标出|哪里有|哪儿有){_A}|把(?P<b>.+?)(?:[圈指标框找]出来?)",
+        lambda match: QuestionForm(
+            ClaimStatement("location", _noun(match["a"] or match["b"])), "box"
+        ),
     ),
     (rf"{_A}的?(?:颜色)?是(?:什么|哪种|哪个|何种)(?:颜色|色)(?:的)?", _color),
     (rf"{_A}的颜色(?:是(?:什么|哪种))?", _color),
-    (rf"{_A}什么(?:颜色|色)", _color),
+    (rf"{_A}(?:是)?[什啥]么?(?:样的)?(?:颜色|色)的?", _color),
+    (rf"{_A}的?(?:颜色|色)(?:是啥)?", _color),
+    (rf"什么(?:颜色|色)的?{_A}", _color),
+    (
+        r"(?:它|这|图)?(?:是)?[画印]在什么(?:上面?|纸上|东西上)?(?:的)?",
+        lambda _match: QuestionForm(ClaimStatement("color", "纸"), "value"),
+    ),
     (rf"{_COLOR}的?(?:东西|物体)?(?:是|为)(?:什么|哪|哪种|哪个|谁).*", which_has_color),
     (rf"(?:什么|哪个|哪种|哪一个)\S{{0,4}}?是{_COLOR}的?", which_has_color),
     (rf"(?:有没有|是否有|是不是有|存在|能看到|能看见|看得到){_A}[吗{_END}]?", _existence),

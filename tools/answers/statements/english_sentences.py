@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sightline.tools.answers.color_check import color_names
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.statements.english_vocabulary import (
     CLOSE,
     COLOR_WORD,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sightline.tools.answers.color_check import color_names
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.statements.english_sentences import read_sentence
 from sightline.tools.answers.statements.english_vocabulary import (
     AMOUNT,
@@ -107,7 +107,9 @@ def _related(match: Match) -> ClaimStatement:
 
 
 def _related_to(match: Match) -> QuestionForm:
-    statement = ClaimStatement("relation", other=noun(match["b"]), relation=relation(match))
+    statement = ClaimStatement(
+        "relation", other=noun(match["b"]), relation=relation(match), is_nearest=True
+    )
     return QuestionForm(statement, "subject")
 
 
@@ -117,7 +119,9 @@ def _side_of(match: Match) -> QuestionForm:
 
 def _count(match: Match) -> QuestionForm | None:
     subject = noun(match["a"])
-    return QuestionForm(ClaimStatement("count", subject), "number") if subject else None
+    # "How many people are wearing hats" does not ask for the number of people.
+    is_noun = subject and not _VERB.search(subject)
+    return QuestionForm(ClaimStatement("count", subject), "number") if is_noun else None
 
 
 def _counted_color(match: Match) -> QuestionForm:
@@ -132,6 +136,12 @@ def _location(match: Match) -> QuestionForm | None:
 def _color(match: Match) -> QuestionForm | None:
     subject = noun(match["a"])
     return QuestionForm(ClaimStatement("color", subject), "value") if subject else None
+
+
+def _colour_of(match: Match) -> QuestionForm | None:
+    subject = noun(match["a"] or match["b"])
+    is_name = 0 < len(subject.split()) <= 4 and not subject.lower().startswith(("what", "which"))
+    return QuestionForm(ClaimStatement("color", subject), "value") if is_name else None
 
 
 def _is_color(match: Match) -> QuestionForm:
@@ -163,6 +173,8 @@ def _identity(_match: Match) -> QuestionForm:
     return QuestionForm(ClaimStatement("existence"), "subject")
 
 
+_VERB: Final = re.compile(rf"\b(?:{BE}|have|has|do|does)\b", re.IGNORECASE)
+
 _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] = (
     (r"what time of (?:the )?day\b.*", _day_question),
     (rf"(?:{BE} (?:it|this)|was (?:it|this) taken)\b.*{DAY_PART.pattern}.*", _day_question),
@@ -184,6 +196,10 @@ _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] 
     ),
     (
         rf"{WHICH} {BE} (?:the )?(?P<measure>{MEASURE})(?: one)?[,:;]? (?:is it )?{A},? or {B}",
+        lambda match: QuestionForm(compared(match), "one_of"),
+    ),
+    (
+        rf"compare {A} and {B},? which (?:one )?is (?P<measure>{MEASURE})",
         lambda match: QuestionForm(compared(match), "one_of"),
     ),
     (rf"{WHICH} {BE} (?:the )?(?P<measure>{MEASURE})(?: of (?:all|them).*)?", _superlative),
@@ -210,16 +226,19 @@ _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] 
     ),
     (
         (
-            rf"(?:how many|count(?: up)?(?: how many)?|(?:what (?:is|'s) )?(?:the )?(?:total )?"
+            r"(?:how many|count(?: up| all)?(?: the)?(?: how many)?"
+            r"|(?:what (?:is|'s) )?(?:the )?(?:total )?"
             rf"(?:number|count) of) (?:different )?(?:of (?:the|these|those) )?{A}{TAIL}"
         ),
         _count,
     ),
+    (rf"{A}[:,]? how many{TAIL}", _count),
     (
         (
             rf"(?:where(?:abouts)?(?: {BE}|'s| can (?:i|you|we) (?:find|see)| do you see)|locate"
             r"|find"
-            rf"|point (?:to|at|out)|show me(?: where)?|highlight|mark) {A}"
+            r"|point (?:to|at|out)|(?:draw|put) a box around|show me(?: where)?|highlight|mark)"
+            rf" {A}"
             r"(?: (?:is|are|located|shown|placed))?"
         ),
         _location,
@@ -253,6 +272,15 @@ _QUESTIONS: Final[Sequence[tuple[str, Callable[[Match], QuestionForm | None]]]] 
         rf"{BE} (?:an? |any ){A} (?:visible|present|shown|seen|marked|named|drawn|there)",
         _existence,
     ),
+    (rf"{BE} (?:it|this|that) (?:an? )(?P<a>(?!.*\b(?:or|than)\b).+)", _existence),
+    (
+        (
+            r"what (?:is|was) (?:it|this|that|the [a-z]+) (?:drawn|printed|sketched|painted) on"
+            r"|(?:what|which) (?:colou?r|kind|sort) of paper (?:is|was) (?:it|this|used).*"
+        ),
+        lambda _match: QuestionForm(ClaimStatement("color", "paper"), "value"),
+    ),
+    (r"(?:the )?(?P<a>.+?)(?:'s)? colou?r|(?:the )?colou?r of (?P<b>.+)", _colour_of),
     (r"what (?:(?:does|do|did) )(?P<a>.+?) (?:says?|read)", _reading("")),
     (
         (

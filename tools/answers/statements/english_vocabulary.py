@@ -106,8 +106,10 @@ SHOWS: Final = (
 )
 HAS: Final = r"(?:show|contain|have|include|feature|depict)"
 TAIL: Final = (
-    rf"(?: (?:(?:{BE}|can|do|does|did|have|has|were)(?: there| be| you| we| i| it| the)?\b.*"
-    r"|(?:shown|visible|present|seen|there|drawn|marked|lettered|parked)\b.*))?"
+    rf"(?: (?:(?:(?:{BE}|do|does|did|can) )?"
+    r"(?:there|you|we|i|it|one|the (?:picture|image|photo))\b.*"
+    rf"|(?:{BE} )?(?:shown|visible|present|seen|there|drawn|parked|depicted|be seen)\b.*"
+    rf"|have|has|{BE}))?"
 )
 NUMBER_WORD: Final = (
     r"(?P<number>\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"

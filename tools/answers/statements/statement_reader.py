@@ -6,9 +6,10 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from sightline.tools.answers.color_check import color_names
 from sightline.tools.answers.statements.chinese_statements import CHINESE
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.statements.english_statements import ENGLISH
+from sightline.tools.answers.statements.question_frames import iter_unframed
 from sightline.tools.answers.statements.statement_types import (
     ClaimStatement,
     Grammar,
@@ -20,6 +21,8 @@ from sightline.tools.answers.statements.statement_types import (
 from sightline.tools.answers.statements.written_values import read_count
 from sightline.tools.answers.text_matching import contains_phrase
 
+#: Kinds of sentences that a question may ask to confirm: "There are two vans, right?".
+_CONFIRMED: Final = ("count", "existence", "relation", "color", "comparison")
 _CHINESE_LETTER: Final = re.compile(r"[\u4e00-\u9fff]")
 _MAX_CHARS: Final = 500
 #: Answers of more words are sentences and not names of objects.
@@ -33,13 +36,25 @@ def read_statement(question: str, claim: str) -> ClaimStatement | None:
     None if either cannot be read: a wrong reading would check another statement.
     """
     asked, said = flatten(question)[:_MAX_CHARS], flatten(claim)[:_MAX_CHARS]
-    form = _grammar(asked).read_question(asked)
+    form = _read_question(asked)
     if form is not None and (statement := _fill(form, said)) is not None:
         return statement
     sentence = _grammar(said).read_sentence(said)
     # A sentence about something else than the question asks does not answer it.
     if form is None or (sentence is not None and _is_about(form, sentence)):
         return sentence
+    return None
+
+
+def _read_question(asked: str) -> QuestionForm | None:
+    """Return the form of a question, which may be a sentence to confirm."""
+    grammar = _grammar(asked)
+    for bare in iter_unframed(asked):
+        if (form := grammar.read_question(bare)) is not None:
+            return form
+        sentence = grammar.read_sentence(bare)
+        if sentence is not None and sentence.kind in _CONFIRMED:
+            return QuestionForm(sentence, "truth")
     return None
 
 
@@ -58,7 +73,7 @@ def _fill(form: QuestionForm, said: str) -> ClaimStatement | None:
         return statement
     if form.wanted == "truth":
         truth = grammar.read_truth(said)
-        return None if truth is None else replace(statement, holds=truth)
+        return None if truth is None else replace(statement, holds=truth == statement.holds)
     if form.wanted == "number":
         count = read_count(said)
         return None if count is None else replace(statement, number=float(count))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
-from sightline.tools.answers.color_check import color_names
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.statements.statement_types import ClaimStatement, QuestionForm
 from sightline.tools.answers.statements.written_values import find_times, iter_minutes
 

@@ -44,7 +44,7 @@ class ClaimStatement:
     time of day, or written words; ``number`` is a count or the bound of a comparison. ``field``
     names what is read ("price", "total"). ``more`` says whether the subject has more of the
     measure than ``other`` or ``number``; without both, than everything else. ``holds`` is False
-    for a denial.
+    for a denial. ``is_nearest`` says that nothing else has the relation and is nearer.
     """
 
     kind: Kind
@@ -57,6 +57,7 @@ class ClaimStatement:
     measure: Measure | None = None
     more: bool = True
     holds: bool = True
+    is_nearest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

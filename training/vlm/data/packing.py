@@ -36,11 +36,11 @@ T = TypeVar("T")
 Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
 #: Probability of each prompt form.
 FORMS: Final[dict[Form, float]] = {
-    "plain": 0.14,
+    "plain": 0.08,
     "picture": 0.2,
-    "picture and passage": 0.4,
-    "several": 0.14,
-    "passages": 0.12,
+    "picture and passage": 0.42,
+    "several": 0.24,
+    "passages": 0.06,
 }
 #: Questions per image; encoding the image costs as much as a few questions.
 MAX_QUESTIONS: Final = 18

@@ -39,8 +39,6 @@ from sightline.training.vlm.stages.stage_trainer import StageTrainer
 from sightline.training.vlm.stages.vision_tower import to_pixel_values, tower_features
 
 logger = logging.getLogger(__name__)
-#: Learning rate per stage.
-RATES: Final = {"oracle": 2e-3, "tune": 8e-4}
 _RATE_SCALES: Final = {"tower": 0.3, "patch_head": 0.3}
 #: Images per batch; curriculum length (share of a stage) and initial share of simple images.
 BATCH: Final = 8
@@ -53,6 +51,8 @@ _PATCH_WEIGHT: Final = 0.05
 #: Weights of the attention loss and the previous-token loss.
 _ATTENTION_WEIGHT: Final = 0.5
 _PREVIOUS_WEIGHT: Final = 0.2
+#: Attention is supervised in every second step, because that takes a third of a step.
+_ATTENTION_INTERVAL_STEPS: Final = 2
 #: Share of ``tune`` with a frozen tower.
 _FROZEN_SHARE: Final = 0.6
 #: Weight of a coordinate token in location answers and in evidence boxes. A box has four tokens, a
@@ -79,12 +79,16 @@ class ForwardResult:
 
 @dataclass(frozen=True)
 class TrainingModel:
-    """Model and images; ``oracle`` replaces the images by oracle embeddings."""
+    """Model and images; ``oracle`` replaces the images by oracle embeddings.
+
+    ``features`` are the outputs of a tower that is not trained, by row; None if it is.
+    """
 
     model: LlavaForConditionalGeneration
     squares: Squares
     device: torch.device
     oracle: OracleImages | None = None
+    features: dict[int, Tensor] | None = None
 
     def forward(self, batch: Batch, *, frozen: bool = False) -> ForwardResult:
         """Run a batch; ``frozen`` disables gradients of the tower."""
@@ -95,14 +99,24 @@ class TrainingModel:
             if self.oracle is not None:
                 images = self.oracle.embed(batch.rows, self.device)
             else:
-                values = to_pixel_values(self.squares[batch.rows], self.device)
                 with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-                    features = tower_features(self.model.model.vision_tower, values)
+                    features = self._tower_features(batch.rows)
                 images = self.model.model.multi_modal_projector(features)
             is_image = (ids == self.model.config.image_token_id)[..., None]
             embeds = embeds.masked_scatter(is_image, images.to(embeds.dtype))
         states = packed_forward.forward(self.model.model.language_model, embeds, batch)
         return ForwardResult(states[-1], embeds, states[SUPERVISED_LAYER], features)
+
+    def _tower_features(self, rows: Sequence[int]) -> Tensor:
+        """Return the features (images, patches, width) of the images ``rows``."""
+        tower, kept = self.model.model.vision_tower, self.features
+        missing = list(rows) if kept is None else [row for row in set(rows) if row not in kept]
+        if missing:
+            found = tower_features(tower, to_pixel_values(self.squares[missing], self.device))
+            if kept is None:
+                return found
+            kept.update(zip(missing, found.detach().bfloat16(), strict=True))
+        return torch.stack([(kept or {})[row] for row in rows]).float()
 
 
 @dataclass(frozen=True)
@@ -147,9 +161,10 @@ def train_stage(
     *,
     folder: Path,
     seconds: float,
+    rate: float,
     seed: int = 0,
 ) -> None:
-    """Train ``oracle`` or ``tune``; ``probe`` is for held-out metrics.
+    """Train ``oracle`` or ``tune``; ``probe`` is for held-out metrics, ``rate`` the learning rate.
 
     Without ``patch_supervision`` the tower is never trained.
     """
@@ -167,7 +182,7 @@ def train_stage(
             trained["patch_head"] = patch_supervision.head
     train_only(model, trained)
     runs = coordinate_ids(packer.tokenizer)
-    trainer = StageTrainer(name, folder, seconds, RATES[name], trained, _RATE_SCALES)
+    trainer = StageTrainer(name, folder, seconds, rate, trained, _RATE_SCALES)
     rng = random.Random(f"{name}/{seed}/{trainer.step}")
     forms = list(FORMS)
     for step in trainer.steps():
@@ -197,9 +212,11 @@ def train_stage(
             previous = previous_token_loss(model, result.embeds, batch)
             loss = loss + _PREVIOUS_WEIGHT * previous
             metrics["previous"] = float(previous.detach())
-            attention = attention_loss(
-                model, result.layer_input, sequences, batch, packer.tokenizer
-            )
+            attention = None
+            if step % _ATTENTION_INTERVAL_STEPS == 0:
+                attention = attention_loss(
+                    model, result.layer_input, sequences, batch, packer.tokenizer
+                )
             if attention is not None:
                 loss = loss + _ATTENTION_WEIGHT * attention
                 metrics["attention"] = float(attention.detach())

@@ -1,6 +1,7 @@
 import pytest
 
-from sightline.server.cli.admin.doctor import check_formats, check_python
+from sightline.server.cli.admin.doctor import check_detector, check_formats, check_python
+from sightline.server.config import load_settings
 from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat, Reader
 
 
@@ -44,3 +45,15 @@ def test_a_reader_that_is_not_installed_is_a_note(monkeypatch: pytest.MonkeyPatc
     assert second.message == (
         "X of tests cannot be read: x-package is not installed (pip install 'x-package')"
     )
+
+
+async def test_the_detector_is_loaded_and_asked() -> None:
+    found = await check_detector(load_settings())
+    assert (found.status, found.subject) == ("note", "detector builtin")
+    assert "SIGHTLINE_DETECTOR__MODEL=google/owlv2-base-patch16-ensemble" in found.message
+    missing = load_settings(detector__model="local-dir:/no/such/detector")
+    failed = await check_detector(missing)
+    assert failed.status == "error"
+    assert "/no/such/detector" in failed.message
+    off = await check_detector(load_settings(detector__model="off"))
+    assert (off.status, off.subject) == ("note", "detector off")

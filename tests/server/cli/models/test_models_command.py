@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightline.server.cli import main
-from sightline.server.models.catalog import CATALOG
+from sightline.server.models.catalog import CATALOG, DETECTORS
 from tests.support import model_hub
 from tests.support.model_hub import ModelHub
 from tests.support.ports import free_port
@@ -131,3 +131,11 @@ def test_a_proxy_of_the_environment_is_used(
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
     run("pull", "some/model", "--quiet")
     assert hub.asked[0][1].startswith("http://hub.invalid/api/models/some/model/revision/main")
+
+
+def test_the_detectors_are_listed(run: Run) -> None:
+    _, out, _ = run("list")
+    assert "SIGHTLINE_DETECTOR__MODEL" in out
+    listed = json.loads(run("list", "--json")[1])["detectors"]
+    assert [each["repository"] for each in listed] == [each.repository for each in DETECTORS]
+    assert all(each["repository"] in out for each in listed)

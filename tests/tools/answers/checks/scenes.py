@@ -38,6 +38,7 @@ def scene(
     image: Image.Image | None = None,
     taken: datetime | None = None,
     known_words: frozenset[str] | None = None,
+    drawn: bool = True,
 ) -> Scene:
     """Return a scene; without ``boxes`` it has no detector."""
     evidence = ImageEvidence(
@@ -47,7 +48,7 @@ def scene(
         ocr_lines=tuple(AssetTextLine(text, box) for text, box in lines),
     )
     detector = None if boxes is None else ListedDetector(boxes)
-    return Scene(evidence, detector, known_words)
+    return Scene(evidence, detector, known_words, is_drawn=drawn)
 
 
 async def check(

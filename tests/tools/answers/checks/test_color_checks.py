@@ -97,3 +97,25 @@ async def test_the_colored_area_around_a_name_is_its_color_and_paper_is_not() ->
     assert await outcome("What colour is Pack?", "green", where) == "contradicted"
     paper = scene(lines=[("Pack", (0.4, 0.1, 0.6, 0.2))], image=image)
     assert await outcome("What colour is Pack?", "purple", paper) is None
+
+
+async def test_the_ground_has_the_color_of_the_edge_of_a_drawing() -> None:
+    image = painted(PAINT["red"], background=PAINT["yellow"])
+    where = scene(image=image)
+    assert await outcome("What is it drawn on?", "yellow paper", where) == "supported"
+    assert await outcome("What is it drawn on?", "blue paper", where) == "contradicted"
+    assert await outcome("What colour is the card?", "yellow", where) == "supported"
+    assert (
+        await outcome("What colour is the card?", "yellow", scene(image=image, drawn=False)) is None
+    )
+
+
+async def test_an_object_with_the_claimed_color_supports_it() -> None:
+    boxes = {"star": [(BOX, 0.5)], "red star": [(BOX, 0.9)]}
+    assert await outcome("What shape is red?", "star", scene(boxes)) in ("supported", None)
+    assert await outcome("Is the star red?", "yes", scene(boxes)) == "supported"
+    assert (
+        await outcome("五角星是什么颜色？", "红色", scene({"红色五角星": [(BOX, 0.9)]}))
+        == "supported"
+    )
+    assert await outcome("Is the star blue?", "yes", scene(boxes)) is None

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
-from sightline.tools.answers.checks.domain import question_words, unknown_words
+from sightline.tools.answers.checks.domain import (
+    KnownTextures,
+    is_unlike,
+    question_words,
+    unknown_words,
+)
+from sightline.training.world.core.splits import seed_of
+from sightline.training.world.families import draw
 
 KNOWN = frozenset({"what", "colour", "is", "the", "van", "how", "many", "面包", "包车", "有几"})
 
@@ -30,3 +39,32 @@ def test_without_a_list_of_words_all_are_known() -> None:
 
 def test_the_first_word_of_a_question_is_no_name() -> None:
     assert question_words("Where is Oslo?") == {"where", "is"}
+
+
+def drawing() -> Image.Image:
+    """Return a picture like those of the built-in models: few colors, some noise."""
+    return draw("shapes", seed_of("validation", 5), "validation").image.convert("RGB")
+
+
+def photo_like() -> Image.Image:
+    """Return a picture of many colors without flat places."""
+    noise = np.random.default_rng(1).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    return Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1.5))
+
+
+async def test_a_picture_without_flat_places_is_unlike_drawings() -> None:
+    assert await is_unlike(None, photo_like(), 0) is True
+    # Without an encoder that knows its pictures, the texture alone does not make it known.
+    assert await is_unlike(None, drawing(), 0) is None
+
+
+async def test_a_picture_full_of_text_is_unlike_drawings() -> None:
+    assert await is_unlike(None, drawing(), 40) is True
+
+
+def test_the_textures_are_read_as_they_were_written() -> None:
+    images = [draw("shapes", seed_of("train", n), "train").image for n in range(12)]
+    fitted = KnownTextures.fit(images)
+    read = KnownTextures.parse(fitted.dump())
+    assert read.distance(drawing()) == pytest.approx(fitted.distance(drawing()), rel=0.01)
+    assert read.distance(photo_like()) > 3 * read.distance(drawing())

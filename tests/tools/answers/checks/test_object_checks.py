@@ -120,3 +120,35 @@ async def test_the_detector_is_asked_once_for_a_phrase() -> None:
     for _ in range(3):
         await outcome(HOW_MANY, "1", where)
     assert where._detector.asked == ["van"]  # type: ignore[union-attr]
+
+
+async def test_a_weak_box_leaves_open_whether_there_is_none() -> None:
+    for question, claim in (("Is there a van?", "no"), ("How many vans are there?", "0")):
+        assert await outcome(question, claim, scene({"van": []})) == "supported"
+        assert await outcome(question, claim, scene({"van": [(LEFT, 0.15)]})) == "unknown"
+
+
+async def test_a_name_that_is_missing_among_others_does_not_exist() -> None:
+    names = [("Begin", LEFT), ("Pack", RIGHT), ("Done", (0.8, 0.1, 0.9, 0.2))]
+    where = scene({}, names, known_words=frozenset({"step"}))
+    (found,) = await check("Is there a step Wait?", "no", where)
+    assert (found.check, found.outcome) == ("name", "supported")
+    assert await outcome("Is there a step Wait?", "yes", where) == "contradicted"
+    # OCR misses single letters.
+    assert await outcome("Is there a step W?", "no", where) == "unknown"
+
+
+async def test_a_code_a_time_and_a_price_are_located_by_what_they_look_like() -> None:
+    lines = [("ID: HS-40", LEFT), ("12:30", RIGHT)]
+    where = scene({}, lines)
+    assert await outcome("Where is the part number?", "the part number", where, LEFT) == "supported"
+    assert await outcome("商品编号在哪里？", "商品编号", where, RIGHT) == "contradicted"
+    assert await outcome("Where is the clock?", "the clock", where, RIGHT) == "supported"
+
+
+async def test_a_box_is_around_the_name_in_it() -> None:
+    where = scene({}, [("Begin", (0.4, 0.45, 0.6, 0.55))])
+    around = (0.35, 0.35, 0.65, 0.65)
+    assert await outcome("Where is the box Begin?", "the box Begin", where, around) == "supported"
+    whole = (0.0, 0.0, 1.0, 1.0)
+    assert await outcome("Where is the box Begin?", "the box Begin", where, whole) == "unknown"

@@ -7,7 +7,7 @@ import pytest
 from sightline.storage.types import Box
 from sightline.tools.answers.checks.place_checks import is_related
 from sightline.tools.answers.statements.statement_types import Relation
-from tests.tools.answers.checks.scenes import LEFT, RIGHT, outcome, scene
+from tests.tools.answers.checks.scenes import LEFT, RIGHT, check, outcome, scene
 
 UPPER, LOWER = (0.4, 0.1, 0.6, 0.3), (0.4, 0.6, 0.6, 0.9)
 
@@ -57,9 +57,21 @@ async def test_a_relation_is_checked(question: str, claim: str, expected: str) -
     assert await outcome(question, claim, scene(boxes)) == expected
 
 
-async def test_an_object_that_occurs_twice_has_no_relation() -> None:
+async def test_each_of_several_candidates_must_have_the_relation() -> None:
+    right_of_bus: Box = (0.85, 0.4, 0.95, 0.6)
     boxes = {"van": [(LEFT, 0.9), (UPPER, 0.9)], "bus": [(RIGHT, 0.9)]}
+    assert await outcome("Is the van left of the bus?", "yes", scene(boxes)) == "supported"
+    assert await outcome("Is the van left of the bus?", "no", scene(boxes)) == "contradicted"
+    boxes["van"] = [(LEFT, 0.9), (right_of_bus, 0.5)]
     assert await outcome("Is the van left of the bus?", "yes", scene(boxes)) == "unknown"
+
+
+async def test_what_is_nearest_is_only_likely_by_its_box() -> None:
+    where = scene({"van": [(LEFT, 0.9)], "bus": [(RIGHT, 0.9)]})
+    (found,) = await check("What is just left of the bus?", "the van", where)
+    assert (found.check, found.outcome) == ("neighbor", "supported")
+    (found,) = await check("What is just right of the bus?", "the van", where)
+    assert (found.check, found.outcome) == ("relation", "contradicted")
 
 
 async def test_written_names_have_places() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from sightline.tools.answers.answer_parser import Claim, Draft, Verdict
+from sightline.tools.answers.checks.check_types import CheckResult
+from sightline.tools.answers.checks.claim_checks import Finding
 from sightline.tools.answers.claim_verification import VerifiedClaim
 from sightline.tools.answers.rating.answer_status import Decision, Domain, decide
 from sightline.tools.answers.rating.confidence import Calibration, Thresholds, settle
@@ -64,12 +69,20 @@ def test_an_unknown_picture_needs_support() -> None:
     assert (given.status, given.confidence) == ("answered", pytest.approx(0.45))
 
 
-def test_unknown_words_lower_the_confidence() -> None:
-    found = decided(claim(), domain=Domain(words=("hue",), word_share=0.25))
-    assert found.confidence == pytest.approx(0.7)
-    found = decided(claim(), domain=Domain(words=("hue",), word_share=1.0))
+def test_unknown_words_are_named_where_the_answer_is_withheld() -> None:
+    found = decided(claim(), confidence=0.5, domain=Domain(words=("hue",), word_share=0.25))
     assert found.status == "uncertain"
     assert "'hue'" in str(found.missing)
+
+
+def test_only_reading_supports_claims_about_unlike_pictures() -> None:
+    unlike = Domain(pictures=(1,), evidence=frozenset({1, 2}))
+    supported = claim("supported")
+    assert unlike.limit(supported).verdict == "unchecked"
+    assert Domain().limit(supported).verdict == "supported"
+    for check, verdict in (("reading", "supported"), ("existence", "unchecked")):
+        finding = Finding(results=(CheckResult(check, "supported", "it was read"),))
+        assert unlike.limit(replace(supported, findings=(finding,))).verdict == verdict
 
 
 def test_the_required_confidence_withholds_supported_answers_too() -> None:
@@ -95,5 +108,23 @@ def test_an_answer_without_citations_is_none() -> None:
     ],
 )
 def test_a_verdict_needs_its_chance(verdict: Verdict, chance: float, settled: str) -> None:
-    (found,) = settle([claim(verdict)], [chance], FITTED.thresholds)
+    own = {"score": math.log(chance / (1 - chance))}
+    (found,) = settle([claim(verdict)], [own], replace(FITTED, weights={"score": 1.0}))
+    assert found.verdict == settled
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "settled"),
+    [
+        ("supported", "count supported", "supported"),
+        ("supported", "color supported", "unchecked"),
+        ("contradicted", "location contradicted", "contradicted"),
+        ("contradicted", "count contradicted", "unchecked"),
+    ],
+)
+def test_a_trusted_outcome_decides_the_verdict(
+    verdict: Verdict, outcome: str, settled: str
+) -> None:
+    trusted = frozenset({"count supported", "location contradicted"})
+    (found,) = settle([claim(verdict)], [{outcome: 1.0}], replace(FITTED, trusted=trusted))
     assert found.verdict == settled

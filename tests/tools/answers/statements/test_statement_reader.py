@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,7 +104,55 @@ def test_locations(question: str, subject: str) -> None:
 def test_relations(question: str, claim: str, expected: tuple[str, Any, str, bool]) -> None:
     subject, relation, other, holds = expected
     found = read_statement(question, claim)
-    assert found == stated("relation", subject, other=other, relation=relation, holds=holds)
+    assert found is not None
+    expected_statement = stated("relation", subject, other=other, relation=relation, holds=holds)
+    assert replace(found, is_nearest=False) == expected_statement
+
+
+def test_what_is_beside_something_is_the_nearest() -> None:
+    for question, claim in (
+        ("What is just left of the bus?", "van"),
+        ("公共汽车的右边是什么？", "面包车"),
+    ):
+        found = read_statement(question, claim)
+        assert found is not None
+        assert found.is_nearest
+    found = read_statement("Is the van left of the bus?", "yes")
+    assert found is not None
+    assert not found.is_nearest
+
+
+@pytest.mark.parametrize(
+    ("question", "claim", "kind", "subject"),
+    [
+        ("Excuse me, could you tell me how many vans there are?", "2", "count", "van"),
+        ("Bars: how many?", "3", "count", "Bar"),
+        ("Can we say that there is a purple chair?", "yes", "existence", "purple chair"),
+        ("I want to know whether the van is red.", "no", "color", "van"),
+        ("What is it drawn on?", "pink paper", "color", "paper"),
+        ("Is it a circle?", "no", "existence", "circle"),
+        ("Couch color", "black", "color", "Couch"),
+        ("你好，请问有多少个扇形？", "5", "count", "扇形"),
+        ("想问一下，它的价格是什么？", "$4", "reading", ""),
+        ("有红色的车，对吗？", "是", "existence", "红色的车"),
+        ("把橙色五角星圈出来", "橙色五角星", "location", "橙色五角星"),
+        ("画在什么上面？", "粉纸", "color", "纸"),
+    ],
+)
+def test_what_surrounds_a_question_is_left_out(
+    question: str, claim: str, kind: str, subject: str
+) -> None:
+    found = read_statement(question, claim)
+    assert found is not None
+    assert (found.kind, found.subject) == (kind, subject)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How many people are wearing hats?", "How many vertebrae are lettered?", "标了多少个椎体？"],
+)
+def test_a_count_of_some_of_the_things_is_not_read_as_that_of_all(question: str) -> None:
+    assert read_statement(question, "3") is None
 
 
 @pytest.mark.parametrize(

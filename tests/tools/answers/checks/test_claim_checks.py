@@ -18,14 +18,15 @@ from sightline.tools.answers.answer_context import (
     PassageEvidence,
 )
 from sightline.tools.answers.answer_parser import Claim
-from sightline.tools.answers.claim_checks import EVIDENCE_CHECKS, CheckContext
+from sightline.tools.answers.checks.claim_checks import EVIDENCE_CHECKS, CheckContext
+from sightline.tools.answers.checks.color_presence import absent_colors
 from sightline.tools.answers.claim_verification import (
     find_contradiction,
     locate_words,
     with_box,
 )
-from sightline.tools.answers.color_check import absent_colors, color_names
 from sightline.tools.answers.prompt_injection import is_possible_injection, remove_injections
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 

@@ -1,4 +1,4 @@
-"""Find color names in a text and measure their share of an image.
+"""Measure the share of an image that each color has.
 
 Light and cameras shift colors, so the HSV ranges are wide and overlap: a color that is present
 proves little, a color without any pixel is evidence against a claim.
@@ -6,33 +6,12 @@ proves little, a color without any pixel is evidence against a claim.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: The eleven basic color terms of English (Berlin and Kay, 1969) and their spellings.
-_WORDS: Final = {
-    "red": ("red", "红"),
-    "orange": ("orange", "橙", "橘"),
-    "yellow": ("yellow", "黄"),
-    "green": ("green", "绿"),
-    "blue": ("blue", "蓝"),
-    "purple": ("purple", "violet", "紫"),
-    "pink": ("pink", "粉色", "粉红"),
-    "brown": ("brown", "棕", "褐", "咖啡色"),
-    "white": ("white", "白"),
-    "gray": ("gray", "grey", "灰"),
-    "black": ("black", "黑"),
-}
-#: The names of the colors.
-COLORS: Final = tuple(_WORDS)
-#: Words that contain a color word but do not name a color.
-_NOT_COLORS: Final = re.compile(
-    r"白天|白菜|明白|黄瓜|黄油|黑板|黑夜|红绿灯|orange juice|oranges?\b(?= (?:fruit|slice))"
-)
 #: Hue range in degrees, minimum saturation and range of value (0 to 1).
 _CHROMATIC: Final = {
     "red": ((335, 25), 0.25, (0.2, 1.0)),
@@ -51,19 +30,6 @@ _GRAY_MAX_SATURATION: Final = 0.3
 _MAX_EDGE_PIXELS: Final = 96
 #: A color with a smaller share of the pixels is absent: JPEG artifacts produce some of any color.
 _MIN_SHARE: Final = 0.004
-
-
-def color_names(text: str) -> set[str]:
-    """Return the basic colors that a text names."""
-    flat = _NOT_COLORS.sub(" ", text.casefold())
-    return {
-        name
-        for name, words in _WORDS.items()
-        if any(
-            re.search(rf"\b{word}(?:d?ish)?\b", flat) if word.isascii() else word in flat
-            for word in words
-        )
-    }
 
 
 def absent_colors(names: set[str], image: Image.Image) -> set[str]:

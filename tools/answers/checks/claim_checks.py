@@ -26,11 +26,12 @@ from sightline.tools.answers.answer_context import (
 from sightline.tools.answers.answer_parser import Claim, is_not_shown
 from sightline.tools.answers.answer_prompts import claim_check_request
 from sightline.tools.answers.checks.check_types import CheckResult
+from sightline.tools.answers.checks.color_presence import absent_colors
 from sightline.tools.answers.checks.crop_score import CropScore, add_margin, score_crop
 from sightline.tools.answers.checks.run_checks import run_checks
 from sightline.tools.answers.checks.scene import Scene
-from sightline.tools.answers.color_check import absent_colors, color_names
 from sightline.tools.answers.prompt_injection import remove_injections
+from sightline.tools.answers.statements.color_words import color_names
 from sightline.tools.answers.statements.statement_reader import read_statement
 from sightline.tools.answers.statements.statement_types import Kind
 from sightline.tools.answers.text_matching import (
