@@ -64,6 +64,7 @@ ALLOWED_CACHES = {
     ("storage/text/stemming.py", "cache"): "lists of words",
     ("storage/text/word_forms.py", "cache"): "lists of words",
     ("tools/answers/rating/confidence.py", "cache"): "calibration files",
+    ("tools/answers/checks/domain.py", "cache"): "textures of known pictures",
 }
 _CACHE_MODULES = ("functools", "cachetools", "async_lru", "cachetools.func")
 _CACHE_NAMES = ("cache", "lru_cache", "cached_property")

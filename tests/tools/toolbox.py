@@ -64,6 +64,8 @@ class ToolEnvironment:
     limits: Limits = field(default_factory=Limits)
     vlm: VisionLanguageModel | None = None
     detector: Detector | None = None
+    #: Folder with calibrations of models.
+    calibrations: Path | None = None
 
     def replace(self, **changes: Any) -> ToolEnvironment:
         """Return a copy with some fields changed."""
@@ -100,6 +102,7 @@ class ToolEnvironment:
             limits=self.limits,
             vlm=self.vlm,
             detector=None if self.detector is None else ReadyProvider(self.detector),
+            calibrations=self.calibrations,
         )
 
     def _server(self, dependencies: Dependencies) -> SightlineServer:

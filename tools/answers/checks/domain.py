@@ -123,7 +123,11 @@ async def is_unlike(
     """
     if line_count > _MAX_LINES:
         return True
-    distance = await asyncio.to_thread(lambda: known_textures().distance(image))
+    # A smaller picture is no smaller drawing: it has fewer flat places.
+    is_measurable = max(image.size) >= _TEXTURE_EDGE_PIXELS
+    distance = (
+        await asyncio.to_thread(lambda: known_textures().distance(image)) if is_measurable else 0.0
+    )
     if distance > _MAX_TEXTURE_DISTANCE:
         return True
     novelty = await measure_novelty(encoder, image)

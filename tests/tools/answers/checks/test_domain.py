@@ -54,6 +54,8 @@ def photo_like() -> Image.Image:
 
 async def test_a_picture_without_flat_places_is_unlike_drawings() -> None:
     assert await is_unlike(None, photo_like(), 0) is True
+    # A thumbnail has no texture to compare.
+    assert await is_unlike(None, photo_like().resize((96, 64)), 0) is None
     # Without an encoder that knows its pictures, the texture alone does not make it known.
     assert await is_unlike(None, drawing(), 0) is None
 
