@@ -198,6 +198,21 @@ async def test_a_self_contradiction_lowers_confidence_and_contradicts_nothing(
         assert unsure < sure
 
 
+async def test_the_built_in_model_is_not_believed_about_things_that_it_does_not_know(
+    environment: ToolEnvironment, tmp_path: Path
+) -> None:
+    words = frozenset({"is", "there", "garlic"})
+    own = Calibration("builtin-llava", 3.0, {}, {}, known_words=words)
+    (tmp_path / "own.json").write_text(to_json(own), encoding="utf-8")
+    calibrated = environment.replace(calibrations=tmp_path)
+    for thing, status in (("garlic", "answered"), ("frisbee", "uncertain")):
+        model = scripted(lambda _: "no [1]", model="builtin-llava")
+        question = f"Is there a {thing}?"
+        result = await ask(calibrated, model, assets="garlic", question=question)
+        assert result["status"] == status
+    assert "'frisbee'" in result["missing"]
+
+
 async def test_an_answer_below_the_minimum_confidence_is_withheld(
     environment: ToolEnvironment,
 ) -> None:

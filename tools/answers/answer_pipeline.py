@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sightline.storage.interfaces import Detector, ImageEncoder
@@ -38,6 +38,7 @@ from sightline.tools.answers.rating.confidence import (
     load_calibration,
     settle,
 )
+from sightline.tools.answers.statements.statement_reader import read_statement
 from sightline.tools.vlm.vision_language_model import (
     Reply,
     RequestTooLargeError,
@@ -121,7 +122,7 @@ async def answer(
         else:
             novel, claims = {}, unverified(draft.claims)
             notes.append("the claims were not checked, because checks=false")
-    domain = _domain(models, request.question, novel, evidence)
+    domain = _domain(models, request.question, draft, novel, evidence)
     features = compute_features(draft, reply, claims, evidence, domain.word_share)
     is_rated = calibration is not None and request.checks
     if calibration is not None and is_rated:
@@ -195,6 +196,7 @@ def _scenes(
 def _domain(
     models: AnsweringModels,
     question: str,
+    draft: Draft,
     novel: dict[int, bool | None],
     evidence: Sequence[Evidence],
 ) -> Domain:
@@ -213,7 +215,17 @@ def _domain(
             for item in evidence
             if (image := image_of(item)) is not None and image.number in pictures
         ),
+        tuple(_unknown_subjects(question, draft, known)),
     )
+
+
+def _unknown_subjects(question: str, draft: Draft, known: frozenset[str]) -> Iterator[str]:
+    """Yield unknown words for what is counted or looked for, in English."""
+    for claim in draft.claims:
+        statement = read_statement(question, claim.text)
+        if statement is not None and statement.kind in ("count", "existence"):
+            words = unknown_words(statement.subject, known)
+            yield from (word for word in words if word.isascii())
 
 
 async def _ask(

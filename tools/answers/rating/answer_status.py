@@ -27,13 +27,14 @@ class Domain:
 
     ``pictures`` are the numbers of such pictures. ``words`` are the words of the question that it
     never saw, and ``word_share`` is their share (0 to 1). ``evidence`` are the numbers of the
-    pictures and of their text.
+    pictures and of their text. ``subjects`` are unknown words for what is counted or looked for.
     """
 
     pictures: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
     word_share: float = 0.0
     evidence: frozenset[int] = frozenset()
+    subjects: tuple[str, ...] = ()
 
     @property
     def factor(self) -> float:
@@ -124,7 +125,7 @@ def _doubts(
         return [f"{each.claim.text[:80]!r}: {'; '.join(each.reasons)}" for each in denied]
     if any(each.verdict == "supported" for each in claims):
         return []
-    if domain.pictures:
+    if domain.pictures or domain.subjects:
         return domain.reasons
     least = 0.0 if calibration is None else calibration.thresholds.answered
     if confidence is not None and confidence < least:

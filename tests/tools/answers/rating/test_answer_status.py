@@ -75,6 +75,14 @@ def test_unknown_words_are_named_where_the_answer_is_withheld() -> None:
     assert "'hue'" in str(found.missing)
 
 
+def test_an_answer_about_an_unknown_thing_needs_support() -> None:
+    unknown = Domain(words=("frisbee",), subjects=("frisbee",))
+    withheld = decided(claim(), confidence=0.99, domain=unknown)
+    assert withheld.status == "uncertain"
+    assert "'frisbee'" in str(withheld.missing)
+    assert decided(claim("supported"), confidence=0.99, domain=unknown).status == "answered"
+
+
 def test_only_reading_supports_claims_about_unlike_pictures() -> None:
     unlike = Domain(pictures=(1,), evidence=frozenset({1, 2}))
     supported = claim("supported")
