@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from sightline.server.evaluation.calibration.confidence_fit import to_json
-from sightline.tools.answers.rating.confidence import Calibration
+from sightline.tools.answers.rating.confidence import Calibration, Thresholds
 from sightline.tools.shared.limits import Limits
 from tests.support.corpus import Corpus
 from tests.support.listed_detector import ListedDetector
@@ -467,11 +467,22 @@ async def test_the_built_in_model_says_what_it_knows(environment: ToolEnvironmen
 
 
 async def test_a_question_with_unknown_words_lowers_the_confidence(
-    environment: ToolEnvironment,
+    environment: ToolEnvironment, tmp_path: Path
 ) -> None:
+    own = Calibration(
+        "builtin-llava",
+        1.0,
+        {"unknown_words": -3.0},
+        {},
+        Thresholds(answered=0.5),
+        frozenset({"what", "is", "for", "sale"}),
+    )
+    (tmp_path / "own.json").write_text(to_json(own), encoding="utf-8")
+    calibrated = environment.replace(calibrations=tmp_path)
+
     async def asked(question: str) -> dict[str, Any]:
         model = scripted(lambda _: "garlic [1]", model="builtin-llava")
-        return await ask(environment, model, assets="garlic", question=question)
+        return await ask(calibrated, model, assets="garlic", question=question)
 
     assert (await asked("What is for sale?"))["status"] == "answered"
     unknown = await asked("Which bulbous allium sits upon the tablecloth?")
