@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sightline.storage.interfaces import Detector, ImageEncoder
 from sightline.storage.retrieval.stage_runner import StageTimer
@@ -45,6 +46,8 @@ from sightline.tools.vlm.vision_language_model import (
     VisionLanguageModel,
 )
 
+#: Kinds of statements whose subject is a thing that the built-in model must know.
+_KINDS_OF_THINGS: Final = ("count", "existence", "color")
 #: Receives the number of finished stages and the name of the next one.
 ReportProgress = Callable[[float, str], Awaitable[None]]
 
@@ -223,7 +226,7 @@ def _unknown_subjects(question: str, draft: Draft, known: frozenset[str]) -> Ite
     """Yield unknown words for what is counted or looked for, in English."""
     for claim in draft.claims:
         statement = read_statement(question, claim.text)
-        if statement is not None and statement.kind in ("count", "existence"):
+        if statement is not None and statement.kind in _KINDS_OF_THINGS:
             words = unknown_words(statement.subject, known)
             yield from (word for word in words if word.isascii())
 

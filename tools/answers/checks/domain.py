@@ -28,6 +28,8 @@ from sightline.tools.answers.text_matching import normalize
 #: of known pictures; the distance of its texture, in standard deviations; the weighted sum of both;
 #: and the number of lines of text. 97% of the pictures of the validation split are within all.
 _MAX_NOVELTY: Final = 1.3
+#: A picture whose vector is inside the radius is known, whatever its texture.
+_WELL_KNOWN: Final = 1.0
 _MAX_TEXTURE_DISTANCE: Final = 4.2
 _MAX_SUM: Final = 1.75
 _SUM_WEIGHTS: Final = (1 / 1.25, 1 / 4)
@@ -123,6 +125,9 @@ async def is_unlike(
     """
     if line_count > _MAX_LINES:
         return True
+    novelty = await measure_novelty(encoder, image)
+    if novelty is not None and novelty < _WELL_KNOWN:
+        return False
     # A smaller picture is no smaller drawing: it has fewer flat places.
     is_measurable = max(image.size) >= _TEXTURE_EDGE_PIXELS
     distance = (
@@ -130,7 +135,6 @@ async def is_unlike(
     )
     if distance > _MAX_TEXTURE_DISTANCE:
         return True
-    novelty = await measure_novelty(encoder, image)
     if novelty is None:
         return None
     weighted = novelty * _SUM_WEIGHTS[0] + distance * _SUM_WEIGHTS[1]
