@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,16 +9,17 @@ from typing import Any
 
 from sightline.server.cli.cli_context import call_tool
 from sightline.server.cli.connect.client_catalog import CLIENTS, ClientPlatform, McpClient
-from sightline.server.cli.connect.connect_command import run_connect
+from sightline.server.cli.connect.connect_command import configure_connect, run_connect
 from sightline.server.cli.library.ingest import ingest_paths, ingest_progress
 from sightline.server.cli.library.ingest_summary import print_summary
-from sightline.server.cli.library.reencode_command import run_reencode
+from sightline.server.cli.library.reencode_command import configure_reencode, run_reencode
 from sightline.server.cli.library.search import print_hits
 from sightline.server.cli.setup.languages import usable_ocr_models
 from sightline.server.cli.setup.model_proposal import FIRST_QUERIES
 from sightline.server.cli.setup.setup_answers import SetupAnswers
 from sightline.server.config import Settings
 from sightline.server.database.provider import open_database
+from sightline.server.observability import terminal
 from sightline.server.observability.terminal import write_lines
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest import collection_settings
@@ -57,17 +57,11 @@ async def _find_others(settings: Settings, encoders: Mapping[Level, EncoderIdent
 
 def reencode_collection(settings: Settings, collection: str, *, shown: bool) -> None:
     """Re-encode a collection for the encoders of the settings."""
-    arguments = argparse.Namespace(
-        collection=collection,
-        encoder=settings.encoder.model,
-        text_encoder=settings.encoder.passage_model,
-        back=False,
-        drop_old=False,
-        cancel=False,
-        allow_missing=False,
-        json=False,
-        quiet=not shown,
-    )
+    parser = terminal.Parser()
+    configure_reencode(parser)
+    encoder = settings.encoder
+    words = [collection, "--encoder", encoder.model, "--text-encoder", encoder.passage_model]
+    arguments = parser.parse_args([*words, *([] if shown else ["--quiet"])])
     if asyncio.run(run_reencode(arguments)):
         raise ConfigurationError(
             f"Collection {collection!r} keeps its old vectors, because pictures cannot be read. "
@@ -125,16 +119,9 @@ def parse_clients(text: str) -> list[McpClient]:
 
 def connect_clients(clients: Sequence[McpClient]) -> None:
     """Add the server to clients, as `sightline connect` does."""
+    parser = terminal.Parser()
+    configure_connect(parser)
     for client in clients:
-        arguments = argparse.Namespace(
-            client=client.id,
-            http=None,
-            token=None,
-            token_env=None,
-            name="sightline",
-            print=False,
-            remove=False,
-            include_secrets=False,
-        )
+        arguments = parser.parse_args([client.id])
         run_connect(arguments)
         write_lines("")
