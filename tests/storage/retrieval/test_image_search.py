@@ -429,6 +429,10 @@ async def test_a_search_reads_the_stored_reliability_of_each_collection(
     threshold = results.report.retrievers["text_to_image"].threshold
     assert threshold is not None
     assert {hit.asset.collection for hit in results.hits} == {"lies", "bare"}
+    (note,) = [each for each in results.report.notes if "sightline setup" in each]
+    assert note.startswith("Words do not find what the pictures of 'lies' show")
+    by_image = await images.search(ImageRequest(image=colors(3), limit=2))
+    assert not any("sightline setup" in each for each in by_image.report.notes)
     for hit in results.hits:
         stands_out = hit.retrievers["text_to_image"].score >= threshold
         assert hit.weak == (hit.asset.collection == "lies" or not stands_out)

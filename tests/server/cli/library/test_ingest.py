@@ -75,8 +75,12 @@ def test_doctor_names_the_setting_of_vectors_from_another_encoder(
     Image.new("RGB", (30, 30), "red").save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a red square")
     assert main(["ingest", str(tmp_path / "a.png"), "--quiet"]) == 0
-    monkeypatch.setenv("SIGHTLINE_ENCODER__MODEL", "builtin")
+    with psycopg.connect(database_dsn) as connection:
+        connection.execute("UPDATE sightline.encoder_reliability SET reliability = 0")
     capsys.readouterr()
+    assert main(["doctor"]) == 0
+    assert "Words do not find what the pictures of 'default' show" in capsys.readouterr().out
+    monkeypatch.setenv("SIGHTLINE_ENCODER__MODEL", "builtin")
     assert main(["doctor"]) == 1
     errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ERROR")]
     assert len(errors) == 2  # the vectors of pictures and of passages
