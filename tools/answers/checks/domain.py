@@ -66,7 +66,8 @@ class KnownTextures:
         """Return the distribution of the textures of images."""
         table = np.array([texture_of(each) for each in images])
         ridge = 1e-4 * np.eye(table.shape[1])
-        return cls(table.mean(axis=0), np.linalg.inv(np.cov(table.T) + ridge))
+        precision = np.asarray(np.linalg.inv(np.cov(table.T) + ridge), dtype=np.float64)
+        return cls(table.mean(axis=0), precision)
 
     @classmethod
     def parse(cls, text: str) -> KnownTextures:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 from sightline.tools.answers.checks.domain import (
     KnownTextures,
     is_unlike,
@@ -70,3 +73,32 @@ def test_the_textures_are_read_as_they_were_written() -> None:
     read = KnownTextures.parse(fitted.dump())
     assert read.distance(drawing()) == pytest.approx(fitted.distance(drawing()), rel=0.01)
     assert read.distance(photo_like()) > 3 * read.distance(drawing())
+
+
+class MeasuringEncoder:
+    """An encoder whose pictures all have the same distance from the known ones."""
+
+    def __init__(self, distance: float) -> None:
+        self.identity = EncoderIdentity("measuring", "1", "1", 4)
+        self._distance = distance
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Pixels]:
+        return np.asarray
+
+    async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        return np.ones((len(pixels), 4), np.float32)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return np.ones((len(texts), 4), np.float32)
+
+    def novelty(self, vectors: Vectors) -> Vectors | None:
+        return np.full(len(vectors), self._distance, np.float32)
+
+
+async def test_the_encoder_and_the_texture_decide_together() -> None:
+    # Near the known pictures the texture says nothing.
+    assert await is_unlike(MeasuringEncoder(0.8), photo_like(), 0) is False
+    assert await is_unlike(MeasuringEncoder(1.1), photo_like(), 0) is True
+    assert await is_unlike(MeasuringEncoder(1.1), drawing(), 0) is False
+    assert await is_unlike(MeasuringEncoder(1.5), drawing(), 0) is True
