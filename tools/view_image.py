@@ -13,11 +13,11 @@ from sightline.storage.ingest.decode.render.overlays import BoxOverlay
 from sightline.storage.ingest.decode.render.view_geometry import widen_crop
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
-from sightline.storage.records.annotations import NewestAnnotations
+from sightline.storage.records.annotations import Annotation, NewestAnnotations
 from sightline.storage.types import Box
 from sightline.tools.shared import images
 from sightline.tools.shared.argument_types import AssetId, BoxCorners, Inline
-from sightline.tools.shared.dependencies import Call, dependencies
+from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.image_delivery import image_url, inline_by_default
 from sightline.tools.shared.image_loading import render_asset
 from sightline.tools.shared.overlay_uri import overlay_code
@@ -41,6 +41,13 @@ MIN_EDGE_PIXELS = 64
 MAX_DRAWN = 100
 
 
+class ViewedAnnotation(AnnotationReference):
+    """A saved box, with its time and whether the caller may delete it."""
+
+    created_at: str = Field(description="When it was saved, ISO 8601.")
+    mine: bool | None = Field(default=None, description="True: you saved it.")
+
+
 class ViewedImage(ToolResult):
     """The image that was shown."""
 
@@ -48,7 +55,7 @@ class ViewedImage(ToolResult):
     crop: NormalizedBox | None = Field(
         default=None, description="The part that is shown: the given box with a margin."
     )
-    annotations: list[AnnotationReference] | None = Field(
+    annotations: list[ViewedAnnotation] | None = Field(
         default=None, description="Drawn boxes, the newest 100."
     )
     annotations_not_drawn: int | None = Field(default=None, description="Number of older boxes.")
@@ -95,7 +102,7 @@ async def tool(
     result = ViewedImage(
         asset=asset_reference(record, detailed=True),
         crop=box,
-        annotations=annotation_references(saved.newest) if annotated else None,
+        annotations=_describe(saved.newest) if annotated else None,
         annotations_not_drawn=saved.total - len(saved.newest) or None,
         shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
         # The URI of drawn boxes is long, and the image is here.
@@ -104,6 +111,18 @@ async def tool(
         notes=[each.note for each in encoded if each.note] or None,
     )
     return to_tool_result(result, encoded)
+
+
+def _describe(saved: Sequence[Annotation]) -> list[ViewedAnnotation]:
+    caller = principal()
+    return [
+        ViewedAnnotation(
+            **reference.model_dump(),
+            created_at=each.created_at.isoformat(timespec="seconds"),
+            mine=(each.origin == "person" and each.author == caller) or None,
+        )
+        for reference, each in zip(annotation_references(saved), saved, strict=True)
+    ]
 
 
 def _view_uri(asset: str, crop: Box | None, overlays: Sequence[BoxOverlay]) -> str | None:

@@ -73,13 +73,24 @@ async def save(
     *,
     author: str | None = None,
     replace: bool = False,
+    delete: Sequence[int] = (),
 ) -> list[int]:
     """Save annotations of an existing asset, all or none; return their ids.
 
-    ``replace`` deletes the author's earlier annotations of the asset. Raises NotAllowedError if the
-    author would have more than `MAX_PER_ASSET` of them.
+    ``replace`` deletes the author's earlier annotations of the asset, ``delete`` those with these
+    ids. Raises InvalidArgumentError for an id that the author may not delete, and NotAllowedError
+    if the author would have more than `MAX_PER_ASSET` annotations.
     """
     own = {"asset_id": asset_id, "author": author}
+    if delete:
+        wanted = {**own, "ids": list(delete)}
+        gone = await fetch_values(connection, _SQL["delete_by_id"], wanted)
+        if missing := sorted({*delete} - {*gone}):
+            raise InvalidArgumentError(
+                f"The annotation {missing[0]} cannot be deleted: it is not on the asset "
+                f"{asset_id}, or another person made it. Give ids of your own annotations or "
+                "of a model's."
+            )
     if replace:
         await connection.execute(_SQL["delete_by_author"], own)
     count = await fetch_value(connection, _SQL["count_by_author"], own)

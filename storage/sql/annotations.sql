@@ -15,6 +15,16 @@ WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s AND ori
 DELETE FROM sightline.annotation
 WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s AND origin IN ('person', 'model')
 
+-- name: delete_by_id
+-- Own annotations, and those that a model or the detector made.
+DELETE FROM sightline.annotation
+WHERE asset_id = %(asset_id)s AND id = ANY(%(ids)s)
+    AND (
+        origin IN ('model', 'detector')
+        OR (origin = 'person' AND author IS NOT DISTINCT FROM %(author)s)
+    )
+RETURNING id
+
 -- name: list_newest
 -- The newest annotations of each asset, and how many it has.
 SELECT

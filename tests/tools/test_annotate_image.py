@@ -366,3 +366,46 @@ async def test_the_number_of_annotations_is_limited_and_own_ones_can_be_replaced
     assert "You have 1,000 annotations" in refused
     assert "replace=true" in refused
     assert kept == [("bob", 999), (None, 50)]
+
+
+async def test_own_boxes_and_those_of_models_can_be_deleted(
+    environment_copy: ToolEnvironment,
+) -> None:
+    async with environment_copy.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        save = partial(tools.call, "save_annotation", asset=asset, origin="person")
+        own = (await save(boxes=[{"box": BOX, "label": "own"}]))["annotations"]
+        async with tools.database.connection() as connection:
+            cursor = await connection.execute(
+                "INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin, author, model)"
+                " VALUES (%(asset)s, 'theirs', 0, 0, 1, 1, 'person', 'bob', NULL),"
+                " (%(asset)s, 'found', 0, 0, 1, 1, 'detector', NULL, 'd') RETURNING id",
+                {"asset": asset},
+            )
+            (theirs,), (found,) = await cursor.fetchall()
+        view = partial(tools.call, "view_image", asset=asset, annotated=True, inline=False)
+        listed = (await view())["annotations"]
+        refused = await tools.call_error(
+            "save_annotation", asset=asset, boxes=[], origin="person", delete=[*own, theirs]
+        )
+        kept = (await view())["annotations"]
+        await save(boxes=[{"box": BOX, "label": "new"}], delete=[*own, found])
+        left = (await view())["annotations"]
+    assert {each["label"]: each.get("mine", False) for each in listed} == {
+        "own": True,
+        "theirs": False,
+        "found": False,
+    }
+    assert all(each["created_at"] for each in listed)
+    assert f"The annotation {theirs} cannot be deleted" in refused
+    assert kept == listed  # nothing was deleted
+    assert [each["label"] for each in left] == ["theirs", "new"]
+
+
+async def test_a_save_without_boxes_needs_something_to_delete(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        said = await tools.call_error("save_annotation", asset=asset, boxes=[], origin="person")
+    assert "boxes is empty" in said
