@@ -12,7 +12,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow coverage conformance frameworks fuzz lint format docs hooks reference bench lock audit sbom package package-check clean
+.PHONY: web web-check demo test test-slow coverage conformance frameworks fuzz lint format docs hooks reference bench lock audit sbom package package-check clean
 
 demo: $(BASE)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -76,6 +76,21 @@ format: $(INSTALLED)
 # The documentation site, in build/site.
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+# The web app: its bundle is committed, so that nobody else needs npm.
+WEB := server/web/app
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json
+	@command -v npm >/dev/null || { echo "the web app is built with npm, and there is none"; exit 1; }
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+web: $(WEB)/node_modules/.installed
+	cd $(WEB) && npm run --silent build
+
+# Fails if the committed bundle is not what the source gives.
+web-check: web
+	git diff --exit-code --stat -- server/web/bundle
 
 hooks: $(INSTALLED)
 	$(BIN)/pre-commit install

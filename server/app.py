@@ -26,6 +26,7 @@ from sightline.server.observability.gc_freeze import freeze_when_ready
 from sightline.server.observability.logs import preserve_root_logger
 from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime, ingest_options
+from sightline.server.web.chat_app import chat_app
 from sightline.tools.registry import INSTRUCTIONS, register_all, register_analytics
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -111,6 +112,7 @@ def create_app(
             version=package_version(),
             instructions=INSTRUCTIONS,
             lifespan=lifespan,
+            extensions=[chat_app()],
             auth=auth,
             token_verifier=token_verifier,
             log_level="WARNING",

@@ -136,7 +136,9 @@ class HttpSettings(SettingsGroup):
     allowed_hosts: Words = ()
     """Accepted `Host` headers besides the listening address. `name:*` allows any port."""
     allowed_origins: Words = ()
-    """Accepted browser origins, such as `https://name`."""
+    """Accepted browser origins, such as `https://name`, besides the server's own."""
+    web_app: bool = True
+    """Serve the web app at `/`."""
     max_connections: PositiveInt = 1024
     """Maximum open connections. If `http.public_url` is unset, so that there is no reverse proxy,
     another machine may have a quarter of them."""

@@ -43,6 +43,7 @@ from sightline.server.http.pictures.image_links import ImageLinks
 from sightline.server.http.request_guard import guard_requests, transport_security
 from sightline.server.http.request_limits import RequestBudgets
 from sightline.server.http.sessions import SessionLimits
+from sightline.server.http.web_routes import add_web_routes
 from sightline.server.mcp_server.in_flight import InFlight
 from sightline.server.mcp_server.rate_limit import RateLimiter, limit_requests
 from sightline.server.observability.metrics import Metrics
@@ -96,6 +97,8 @@ def create_http_app(
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
     add_asset_routes(app, None if http_auth is None else _challenge(settings, http_auth))
+    if settings.http.web_app:
+        add_web_routes(app)
     allowed = transport_security(settings)
     event_store = InMemoryEventStore()
     starlette = app.streamable_http_app(

@@ -26,7 +26,10 @@ _SINGLE_HEADERS = ("authorization", "host", "origin", "mcp-session-id", "last-ev
 
 
 def transport_security(settings: Settings) -> TransportSecuritySettings:
-    """Return the accepted Host and Origin headers."""
+    """Return the accepted Host and Origin headers.
+
+    The web app has the origin of the server.
+    """
     hosts = [host for name in _LOOPBACK_NAMES for host in (name, f"{name}:*")]
     origins = list(settings.http.allowed_origins)
     if is_loopback(settings.http.host):
@@ -34,8 +37,11 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
     elif settings.http.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         name = in_url(settings.http.host)
         hosts += [name, f"{name}:*"]
+        origins += [f"http://{name}", f"http://{name}:*"]
     if settings.http.public_url is not None:
-        hosts.append(urlsplit(settings.http.public_url).netloc)
+        url = urlsplit(settings.http.public_url)
+        hosts.append(url.netloc)
+        origins.append(f"{url.scheme}://{url.netloc}")
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[*hosts, *settings.http.allowed_hosts],

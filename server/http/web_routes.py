@@ -1,0 +1,45 @@
+"""Routes of the web app: ``/`` and its files. They are static and need no token."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sightline.server.app import App
+from sightline.server.web import web_pages
+
+_HEADERS = {
+    # The page and its files belong together, also after an update of the server.
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": web_pages.CONTENT_SECURITY_POLICY,
+}
+
+
+def add_web_routes(app: App) -> None:
+    """Add the page and the files of the web app."""
+
+    async def page(_: Request) -> Response:
+        return Response(web_pages.browser_page(), headers=_HEADERS, media_type="text/html")
+
+    app.custom_route("/", methods=["GET"])(page)
+    for name, media_type in web_pages.FILES.items():
+        app.custom_route(f"{web_pages.FILES_PATH}/{name}", methods=["GET"])(
+            _file_handler(name, media_type)
+        )
+
+
+def _file_handler(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        headers = {**_HEADERS, "ETag": web_pages.file_etag(name)}
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(web_pages.read_file(name), headers=headers, media_type=media_type)
+
+    return handle

@@ -1,0 +1,1 @@
+"""Web app: its source in ``app/``, the built bundle, and the pages that load it."""
