@@ -163,8 +163,7 @@ async def test_the_health_check_follows_the_readiness_of_the_server(
     async with start_http_server(settings) as (url, running), httpx.AsyncClient() as http:
         await http.get(url.replace("/mcp", "/healthz"))
         assert running.app.runtime is not None
-        await running.app.runtime.encoder.get()
-        await running.app.runtime.database.get()
+        await running.app.runtime.wait_ready()
         assert await asyncio.to_thread(_health_check, port_of(url)) == 0
 
 
