@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +17,9 @@ from sightline.server.cli.command_table import COMMANDS, epilog, overview
 from sightline.server.config.config_file import CONFIG_VARIABLE
 from sightline.server.config.package_version import package_version
 from sightline.server.observability import logs, terminal
-from sightline.storage.errors import SightlineError, describe
+from sightline.storage.errors import SightlineError, describe, shown
+
+_OVERVIEW_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -63,13 +66,24 @@ def _add_config_option(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, and return one of `EXIT_CODES`.
 
-    A `SightlineError` is printed on stderr with exit code 2.
+    A `SightlineError` is printed on stderr with exit code 2, as is the help without a command.
     """
     words = sys.argv[1:] if argv is None else argv
     pairs = zip(["", *words], words, strict=False)
     command = next(
         (word for previous, word in pairs if word[:1] != "-" and previous != "--config"), ""
     )
+    if not words:
+        terminal.write_lines(overview().rstrip("\n"), error=True)
+        return 2
+    if command and command not in COMMANDS and _OVERVIEW_OPTIONS.isdisjoint(words):
+        close = " or ".join(get_close_matches(command, COMMANDS, n=2))
+        hint = f"Did you mean {close}? " if close else ""
+        terminal.write_lines(
+            f"sightline: Unknown command {shown(command)}. {hint}All commands: sightline --help",
+            error=True,
+        )
+        return 2
     only = None if command and command not in COMMANDS else command
     logs.escape_unconfigured()
     arguments = build_parser(only).parse_args(argv)

@@ -46,6 +46,27 @@ def test_the_help_fits_on_a_screen_and_names_each_command_once(
     assert named == list(COMMANDS)
 
 
+def test_without_a_command_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "sightline COMMAND --help" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("doctr", "Unknown command 'doctr'. Did you mean doctor? All commands: sightline --help"),
+        ("q\x1b[2J", "Unknown command 'q\\x1b[2J'. All commands: sightline --help"),
+    ],
+)
+def test_an_unknown_command_names_close_ones(
+    word: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, "--json"]) == 2
+    assert capsys.readouterr().err == f"sightline: {message}\n"
+
+
 @pytest.mark.parametrize("prog", LEAVES)
 def test_the_help_of_a_command_has_an_example_that_parses_and_the_exit_codes(prog: str) -> None:
     text = LEAVES[prog].format_help()
