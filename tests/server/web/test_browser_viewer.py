@@ -108,18 +108,23 @@ def test_a_box_is_moved_changed_and_deleted_with_the_keyboard(
     assert saved_boxes(album, asset) == []
 
 
-def test_a_box_of_a_model_is_confirmed_or_rejected(
-    web: WebServer, album: Album, open_page: OpenPage
-) -> None:
-    asset = asset_of(album, 2)
+def _detect(album: Album, asset: str, **left_edges: float) -> None:
+    """Store boxes of the detector by label."""
     assert album.settings.database.url is not None
     with psycopg.connect(album.settings.database.url.get_secret_value()) as connection:
-        for label, x0 in (("van", 0.1), ("tree", 0.6)):
+        for label, x0 in left_edges.items():
             connection.execute(
                 "INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, score, origin,"
                 " model) VALUES (%s, %s, %s, 0.2, %s, 0.5, 0.9, 'detector', 'builtin')",
                 (asset, label, x0, x0 + 0.2),
             )
+
+
+def test_a_box_of_a_model_is_confirmed_or_rejected(
+    web: WebServer, album: Album, open_page: OpenPage
+) -> None:
+    asset = asset_of(album, 2)
+    _detect(album, asset, van=0.1, tree=0.6)
     page = _open(web, open_page, asset)
     page.get_by_role("button", name="Confirm van").click()
     expect(page.get_by_role("button", name="Confirm van")).to_be_disabled()
@@ -129,6 +134,42 @@ def test_a_box_of_a_model_is_confirmed_or_rejected(
         ("van", "detector"),
         ("van", "person"),
     ]
+
+
+def test_a_corrected_box_replaces_that_of_the_model(
+    web: WebServer, album: Album, open_page: OpenPage
+) -> None:
+    asset = asset_of(album, 5)
+    _detect(album, asset, van=0.1)
+    page = _open(web, open_page, asset)
+    page.get_by_role("button", name="Correct van").click()
+    expect(page.locator(".frame.detector")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".frame.detector")).to_have_count(1)
+    page.get_by_role("button", name="Correct van").click()
+    for _ in range(4):
+        page.get_by_role("button", name="Box van.").press("ArrowRight")
+    page.get_by_label("Label").fill("bus")
+    page.get_by_label("Label").press("Enter")
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    ((label, origin, *corners),) = saved_boxes(album, asset)
+    assert (label, origin) == ("bus", "person")
+    assert corners == pytest.approx([0.12, 0.2, 0.32, 0.5], abs=0.002)
+
+
+def test_the_place_of_a_hit_is_marked_without_drawing(
+    web: WebServer, album: Album, open_page: OpenPage
+) -> None:
+    asset = asset_of(album, 6)
+    page = _open(web, open_page, f"{asset}&box=0.5,0.6,0.7,0.65")
+    page.get_by_role("button", name="Mark Match").click()
+    expect(page.get_by_label("Label")).to_be_focused()
+    page.keyboard.type("total")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    ((label, origin, *corners),) = saved_boxes(album, asset)
+    assert (label, origin) == ("total", "person")
+    assert corners == pytest.approx([0.5, 0.6, 0.7, 0.65])
 
 
 def test_an_unnamed_box_is_not_saved(web: WebServer, album: Album, open_page: OpenPage) -> None:

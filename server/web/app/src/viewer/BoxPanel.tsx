@@ -1,6 +1,6 @@
 /** The list of boxes: label, save, undo, export; confirm or reject those of models. */
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Annotation, Box } from "../connection/results";
 import { useApp } from "../shared/context";
@@ -17,14 +17,20 @@ export function BoxPanel(props: {
   selected?: string;
   drawing: boolean;
   onSelect(key: string, box: Box): void;
+  /** Makes a box of the person from another one; the next save deletes `instead`. */
+  onEdit(from: { box: Box; label: string }, instead?: number): void;
+  onShow(box: Box): void;
   onDraw(): void;
   onSaved(): Promise<void>;
 }) {
   const { connection, text, notify, fail } = useApp();
   const { boxes } = props;
   const [busy, setBusy] = useState(false);
-  const machine = props.others.filter((each) => each.origin === "model" || each.origin === "detector");
-  const people = props.others.filter((each) => !machine.includes(each));
+  const machine = props.others.filter(
+    (each) =>
+      (each.origin === "model" || each.origin === "detector") && !boxes.deleted.includes(each.id),
+  );
+  const people = props.others.filter((each) => each.origin === "person" || each.origin === "file");
 
   const write = async (args: Record<string, unknown>, done: string) => {
     setBusy(true);
@@ -89,11 +95,26 @@ export function BoxPanel(props: {
       )}
       <ul>
         {boxes.boxes.map((box) => (
-          <OwnBox key={box.key} {...props} box={box} isSelected={box.key === props.selected} />
+          <OwnBox
+            key={box.key}
+            {...props}
+            box={box}
+            isSelected={box.key === props.selected}
+            onEnter={save}
+          />
         ))}
         {people.map((each) => (
           <li key={each.id}>
-            {each.label} <Origin annotation={each} />
+            <ShowButton annotation={each} onShow={props.onShow} /> <Origin annotation={each} />
+            <button
+              type="button"
+              class="quiet"
+              title={text("boxes.copy", { label: each.label })}
+              aria-label={text("boxes.copy", { label: each.label })}
+              onClick={() => props.onEdit(each)}
+            >
+              ✎
+            </button>
           </li>
         ))}
         {machine.map((each) => {
@@ -102,11 +123,13 @@ export function BoxPanel(props: {
           );
           return (
             <li key={each.id}>
-              {each.label} <Origin annotation={each} /> {confirmed && "✓"}
+              <ShowButton annotation={each} onShow={props.onShow} />{" "}
+              <Origin annotation={each} /> {confirmed && "✓"}
               <button
                 type="button"
                 class="quiet"
                 disabled={busy || confirmed}
+                title={text("boxes.confirm", { label: each.label })}
                 aria-label={text("boxes.confirm", { label: each.label })}
                 onClick={() =>
                   void write(
@@ -121,6 +144,17 @@ export function BoxPanel(props: {
                 type="button"
                 class="quiet"
                 disabled={busy}
+                title={text("boxes.correct", { label: each.label })}
+                aria-label={text("boxes.correct", { label: each.label })}
+                onClick={() => props.onEdit(each, each.id)}
+              >
+                ✎
+              </button>
+              <button
+                type="button"
+                class="quiet"
+                disabled={busy}
+                title={text("boxes.reject", { label: each.label })}
                 aria-label={text("boxes.reject", { label: each.label })}
                 onClick={() =>
                   void write({ boxes: [], delete: [each.id] }, text("boxes.saved", { n: 0 }))
@@ -149,17 +183,27 @@ function OwnBox(props: {
   boxes: Boxes;
   isSelected: boolean;
   onSelect(key: string, box: Box): void;
+  onEnter(): void;
 }) {
   const { text } = useApp();
   const { box, boxes } = props;
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    // A new box needs a label, so the person can type it at once.
+    if (box.id === undefined && !box.label) field.current?.focus();
+  }, []);
   return (
     <li class={props.isSelected ? "selected" : undefined}>
       <label class="grow">
         <span class="hidden">{text("boxes.label")}</span>
         <input
+          ref={field}
           value={box.label}
           placeholder={text("boxes.label")}
           onFocus={() => !props.isSelected && props.onSelect(box.key, box.box)}
+          onKeyDown={(event) => {
+            if (event.key === "Enter" && !event.isComposing) props.onEnter();
+          }}
           onInput={(event) =>
             boxes.change(box.key, { label: event.currentTarget.value }, box.changed)
           }
@@ -179,6 +223,16 @@ function OwnBox(props: {
         />
       )}
     </li>
+  );
+}
+
+/** The label of a box of others; shows the box enlarged. */
+function ShowButton(props: { annotation: Annotation; onShow(box: Box): void }) {
+  const { box, label } = props.annotation;
+  return (
+    <button type="button" class="quiet" onClick={() => props.onShow(box)}>
+      {label}
+    </button>
   );
 }
 

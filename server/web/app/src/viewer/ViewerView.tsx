@@ -74,7 +74,13 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
     return () => removeEventListener("beforeunload", warn);
   }, [boxes.isDirty]);
 
-  const others = (viewed?.annotations ?? []).filter((each) => !each.mine);
+  const others = (viewed?.annotations ?? []).filter(
+    (each) => !each.mine && !boxes.deleted.includes(each.id),
+  );
+  const edit = (from: { box: Box; label: string }, instead?: number) => {
+    setSelected(boxes.add(from.box, from.label, instead));
+    setShown((old) => ({ ...old, saved: true }));
+  };
   if (!asset) return <p role="status">{text("loading")}</p>;
   const size = asset.size ?? [4, 3];
   const toggle = (name: keyof Shown) => setShown({ ...shown, [name]: !shown[name] });
@@ -135,6 +141,7 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
             )}
             {layer("text", text("view.layer.text"), lines?.filter((line) => line.box).length ?? 0)}
           </fieldset>
+          <Matches match={match} found={found} onMark={edit} />
           <BoxPanel
             asset={id}
             boxes={boxes}
@@ -145,6 +152,8 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
               setSelected(key);
               setZoom(zoomTo(box));
             }}
+            onEdit={edit}
+            onShow={(box) => setZoom(zoomTo(box))}
             onDraw={() => setDrawing(!drawing)}
             onSaved={load}
           />
@@ -157,7 +166,7 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
               {text("view.searchBy")}
             </a>
           </p>
-          <ReadText lines={lines} onSelect={(box) => setZoom(zoomTo(box))} />
+          <ReadText lines={lines} onSelect={(box) => setZoom(zoomTo(box))} onMark={edit} />
         </aside>
       </div>
       <Strip
@@ -263,7 +272,34 @@ async function readLines(
   return lines.sort((a, b) => (a.box?.[1] ?? 0) - (b.box?.[1] ?? 0));
 }
 
-function ReadText(props: { lines?: TextHit[]; onSelect(box: Box): void }) {
+/** Places that a search or the form found, each of which can become a box of the person. */
+function Matches(props: {
+  match?: Box;
+  found?: LocatedBoxes;
+  onMark(from: { box: Box; label: string }): void;
+}) {
+  const { text } = useApp();
+  const places = [
+    ...(props.match ? [{ box: props.match, label: "" }] : []),
+    ...(props.found?.boxes ?? []),
+  ];
+  if (places.length === 0) return null;
+  return (
+    <p class="actions">
+      {places.map(({ box, label }) => (
+        <button key={box.join()} type="button" onClick={() => props.onMark({ box, label })}>
+          {text("boxes.mark", { label: label || text("view.layer.match") })}
+        </button>
+      ))}
+    </p>
+  );
+}
+
+function ReadText(props: {
+  lines?: TextHit[];
+  onSelect(box: Box): void;
+  onMark(from: { box: Box; label: string }): void;
+}) {
   const { text } = useApp();
   if (props.lines === undefined) return null;
   return (
@@ -274,9 +310,20 @@ function ReadText(props: { lines?: TextHit[]; onSelect(box: Box): void }) {
         {props.lines.map((line) => (
           <li key={line.passage}>
             {line.box ? (
-              <button type="button" class="line" onClick={() => line.box && props.onSelect(line.box)}>
-                {line.text}
-              </button>
+              <>
+                <button type="button" class="line" onClick={() => line.box && props.onSelect(line.box)}>
+                  {line.text}
+                </button>{" "}
+                <button
+                  type="button"
+                  class="quiet"
+                  title={text("boxes.mark", { label: line.text })}
+                  aria-label={text("boxes.mark", { label: line.text })}
+                  onClick={() => line.box && props.onMark({ box: line.box, label: "" })}
+                >
+                  ✎
+                </button>
+              </>
             ) : (
               line.text
             )}

@@ -90,10 +90,12 @@ export function useBoxes() {
   const { boxes, deleted } = history.present;
 
   const load = useCallback((loaded: EditedBox[]) => dispatch({ type: "load", boxes: loaded }), []);
-  const add = (box: Box, label: string): string => {
+  /** `instead` is the id of a saved box of a model that the next save deletes. */
+  const add = (box: Box, label: string, instead?: number): string => {
     const key = newKey();
     const added = { key, label, box: clamped(box), changed: true };
-    dispatch({ type: "change", state: { boxes: [...boxes, added], deleted }, merge: false });
+    const gone = instead === undefined ? deleted : [...deleted, instead];
+    dispatch({ type: "change", state: { boxes: [...boxes, added], deleted: gone }, merge: false });
     return key;
   };
   /** `merge` joins the change with the last one, for the moves of one drag. */
