@@ -236,13 +236,16 @@ def test_files_are_added_and_failures_have_reasons(
         [
             {"name": "good.jpg", "mimeType": "image/jpeg", "buffer": jpeg(4711)},
             {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8nothing"},
+            {"name": "big.jpg", "mimeType": "image/jpeg", "buffer": jpeg(1).ljust(2_990_000)},
+            {"name": "huge.jpg", "mimeType": "image/jpeg", "buffer": jpeg(2).ljust(3_000_001)},
         ]
     )
-    expect(page.locator(".notice")).to_contain_text("1 added, 0 known, 1 failed")
+    expect(page.locator(".notice")).to_contain_text("2 added, 0 known, 2 failed")
     expect(page.locator(".failures")).to_contain_text("broken.jpg")
+    expect(page.locator(".failures")).to_contain_text("larger than 3 MB; add it on the server")
     card = page.locator(".collections .card", has_text="dropped")
     card.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Delete the collection dropped with 1 pictures?")
+    expect(dialog).to_contain_text("Delete the collection dropped with 2 pictures?")
     dialog.get_by_role("button", name="Delete").click()
     expect(page.locator(".collections .card", has_text="dropped")).to_have_count(0)

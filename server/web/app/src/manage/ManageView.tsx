@@ -5,8 +5,10 @@ import { useApp } from "../shared/context";
 import { Dialog, Notes } from "../shared/parts";
 import { formatRoute } from "../shared/route";
 
-/** A request has at most this size on the server; base64 needs a third more. */
-const MAX_BYTES = 2_500_000;
+/** The limit of the server for one file. */
+const MAX_BYTES = 3_000_000;
+/** Bytes of files in one request, of which base64 makes a third more; the server takes 8 MiB. */
+const MAX_BATCH_BYTES = 5_500_000;
 
 interface Failure {
   name: string;
@@ -136,7 +138,7 @@ function* batches(files: File[], failed: Failure[], reason: string): Generator<F
       failed.push({ name: file.name, reason });
       continue;
     }
-    if (bytes + file.size > MAX_BYTES || batch.length === 20) {
+    if (bytes + file.size > MAX_BATCH_BYTES || batch.length === 20) {
       yield batch;
       batch = [];
       bytes = 0;
