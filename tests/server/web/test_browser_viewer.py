@@ -34,7 +34,7 @@ def saved_boxes(album: Album, asset: str) -> list[tuple]:
     return _rows(
         album,
         "SELECT label, origin, x0, y0, x1, y1 FROM sightline.annotation WHERE asset_id = %s"
-        " ORDER BY id",
+        " ORDER BY created_at",
         asset,
     )
 
