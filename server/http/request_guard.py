@@ -21,6 +21,7 @@ from sightline.server.config.hosts import in_url, is_loopback
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _ANY_PORT = ":*"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 #: Two of these would be read differently by a proxy and this server.
 _SINGLE_HEADERS = ("authorization", "host", "origin", "mcp-session-id", "last-event-id")
 
@@ -40,8 +41,10 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
         origins += [f"http://{name}", f"http://{name}:*"]
     if settings.http.public_url is not None:
         url = urlsplit(settings.http.public_url)
-        hosts.append(url.netloc)
-        origins.append(f"{url.scheme}://{url.netloc}")
+        # Browsers leave out the default port.
+        name = url.netloc.removesuffix(_DEFAULT_PORTS[url.scheme])
+        hosts += [name, url.netloc]
+        origins.append(f"{url.scheme}://{name}")
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[*hosts, *settings.http.allowed_hosts],

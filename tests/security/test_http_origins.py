@@ -18,7 +18,7 @@ from tests.support.token_issuer import AUDIENCE, RsaKey, run_issuer
 PICTURES = ["/assets/0123456789ab", "/assets/0123456789ab/thumbnail"]
 ROUTES = [
     *("/mcp", "/mcp/", "/healthz", "/readyz", "/metrics", *PICTURES),
-    *("/nowhere", "/", "//evil.example/"),
+    *("/nowhere", "/", "/ui/app.js", "//evil.example/"),
 ]
 METHODS = ["GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "TRACE", "PROPFIND"]
 EVIL_HOSTS = [
@@ -63,6 +63,22 @@ async def ask(http: httpx2.AsyncClient, method: str, url: str, **headers: str) -
     """Return the status, and everything that the answer contains."""
     response = await http.request(method, url, headers=headers)
     return response.status_code, f"{response.headers} {response.text}"
+
+
+async def test_the_public_address_is_the_only_other_origin(tmp_path: Path) -> None:
+    public = "https://eyes.example:443/mcp"  # browsers leave out the default port
+    settings = make_settings(tmp_path, http__public_url=public)
+    async with start_http_server(settings) as (url, _), httpx2.AsyncClient() as http:
+        page = url.removesuffix("mcp")
+        name = "eyes.example"
+        for origin, status in (
+            (f"https://{name}", 200),
+            (f"http://{name}", 403),
+            (f"https://{name}:444", 403),
+            (f"https://www.{name}", 403),
+        ):
+            assert (await ask(http, "GET", page, host=name, origin=origin))[0] == status
+        assert (await ask(http, "GET", page, host=f"{name}:444"))[0] == 421
 
 
 @pytest.mark.parametrize("method", METHODS)
