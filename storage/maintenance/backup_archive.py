@@ -152,7 +152,7 @@ def open_backup(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
                     f"{_FORMAT}. Use the version that wrote it: {manifest.sightline}."
                 )
             yield manifest, archive
-    except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{file} is not a complete Sightline backup: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
@@ -251,7 +251,11 @@ class _HashingReader:
 
 
 def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """Open a file of the archive.
+
+    A sparse one may be much larger than the archive, which would fill the memory or the disk.
+    """
     file = archive.extractfile(member)
-    if file is None:
+    if file is None or member.issparse():
         raise ValueError(f"{member.name} is not a file")
     return file
