@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sightline.server.cli.cli_context import CalledTool, call_tool, call_tool_with_images
 from sightline.server.config import Settings, load_settings
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 #: An address in which nothing can end a link or start another sequence.
 _ADDRESS = re.compile(r"file:///[!-~]*")
 _FILE = "file:"
+_OPENED_TYPES: Final = ("image", "video", "audio", "pdf", "document", "text", "rows")
 
 
 def configure_search(parser: argparse.ArgumentParser) -> None:
@@ -168,11 +169,22 @@ def _file_of(asset: Asset) -> Path | None:
 
 
 def _open(file: Path | None, source: str) -> None:
-    """Open a file in the program that the system has for it."""
+    """Open a file in the program that the system has for it.
+
+    Raises ConfigurationError also for a name of another format: the system goes by the name, and
+    the bytes of a picture can also be a program, such as a Java archive.
+    """
+    from sightline.storage.ingest.formats import file_type_of
+
     if file is None:
         raise ConfigurationError(
             f"{shown(source)} cannot be opened: its file is not on this machine any more, or was "
             "in an archive or uploaded."
+        )
+    if file_type_of(file.name) not in _OPENED_TYPES:
+        raise ConfigurationError(
+            f"{shown(str(file))} is not opened, because its name is that of no picture, video, "
+            "sound or document. Open it yourself if you know what it is."
         )
     program = "open" if sys.platform == "darwin" else "xdg-open"
     try:

@@ -99,6 +99,13 @@ def test_the_first_hit_is_opened_in_the_program_of_the_system(
     like = str(album / "noise.png")
     assert search("--like", like, "--open")[0] == 0
     assert (tmp_path / "opened").read_text() == like
+    # Java would run a picture that is also an archive.
+    Image.effect_noise((90, 60), 200).save(album / "noise.jar", "PNG")
+    assert main(["ingest", str(album), "--quiet"]) == 0
+    code, _, error = search("--like", str(album / "noise.jar"), "--open")
+    assert code == 2
+    assert "noise.jar' is not opened, because its name is that of no picture" in error
+    assert (tmp_path / "opened").read_text() == like
     (album / "noise.png").rename(tmp_path / "moved.png")
     code, _, error = search("--like", str(tmp_path / "moved.png"), "--open")
     assert code == 2
