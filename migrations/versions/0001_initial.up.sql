@@ -671,7 +671,8 @@ CREATE POLICY by_collection ON sightline.embedding_space USING (
         WHERE k.embedding_space_id = embedding_space.id)
 );
 
--- A principal sees only its own searches; an analyst those of its collections.
+-- A principal sees only its own searches; an analyst those of its collections, but not those of an
+-- earlier collection of the same name.
 ALTER TABLE sightline.retrieval_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_collection ON sightline.retrieval_log
     USING (
@@ -680,6 +681,10 @@ CREATE POLICY by_collection ON sightline.retrieval_log
         OR (
             (SELECT sightline.current_principal_name()) IS NULL
             AND collection = ANY (ARRAY(SELECT c.name FROM sightline.collection AS c))
+            AND EXISTS (
+                SELECT FROM sightline.collection AS c
+                WHERE c.name = retrieval_log.collection
+                AND c.created_at <= retrieval_log.created_at)
         )
     )
     WITH CHECK (principal = (SELECT sightline.current_principal_name()));

@@ -148,7 +148,7 @@ async def describe(connection: Connection, collection: Collection, text: str) ->
 
 
 async def rename(connection: Connection, collection: Collection, name: str) -> Collection:
-    """Give a collection another name; everything else stays.
+    """Give a collection another name, also in the log of searches; everything else stays.
 
     Raises InvalidArgumentError for a name that is invalid or in use.
     """
@@ -162,6 +162,9 @@ async def rename(connection: Connection, collection: Collection, name: str) -> C
         ) from error
     if renamed is None:
         raise UnknownNameError("collection", collection.name, await names(connection))
+    if renamed.name != collection.name:
+        logged = {"before": collection.name, "name": renamed.name}
+        await connection.execute(_SQL["rename_in_log"], logged)
     return renamed
 
 

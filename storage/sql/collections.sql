@@ -31,6 +31,13 @@ SET name = %(name)s
 WHERE id = %(id)s
 RETURNING id, name, settings, created_at
 
+-- name: rename_in_log
+-- The policy of the log goes by the name. Searches of an earlier collection that had the new name
+-- get a name that no collection can have.
+UPDATE sightline.retrieval_log
+SET collection = CASE collection WHEN %(before)s THEN %(name)s ELSE collection || ' (earlier)' END
+WHERE collection IN (%(before)s, %(name)s)
+
 -- name: page
 -- Some collections in the order of their names, and how many follow them.
 SELECT id, count(*) OVER () - %(limit)s AS more

@@ -414,3 +414,34 @@ async def test_bindings_work_without_superuser_rights(bound: Database) -> None:
             connection.execute("REASSIGN OWNED BY plain TO sightline")
             connection.execute("DROP OWNED BY plain")
             connection.execute("DROP ROLE plain")
+
+
+async def test_an_analyst_does_not_see_searches_of_an_earlier_collection(filled: Database) -> None:
+    def seen(dsn: str) -> list[object]:
+        with analyst(dsn) as connection:
+            return [row[0] for row in connection.execute("SELECT collections FROM searches")]
+
+    async def rename(name: str, new: str) -> None:
+        async with filled.write_connection() as connection:
+            await collections.rename(connection, await collections.get(connection, name), new)
+
+    alice = await grant_analyst(filled.dsn, "alice", collections=["album"])
+    beth = await grant_analyst(filled.dsn, "beth", collections=["other"])
+    try:
+        await rename("album", "photos")
+        assert seen(alice) == [["photos"], ["photos"]]
+        await rename("other", "album")
+        assert seen(beth) == []
+        await rename("photos", "gone")
+        async with filled.connection() as connection:  # as after a deletion
+            await connection.execute("UPDATE retrieval_log SET collection = 'photos'")
+        await rename("album", "photos")
+        assert seen(beth) == []
+        async with filled.connection() as connection:
+            await connection.execute("UPDATE retrieval_log SET collection = 'new'")
+            await collections.ensure(connection, "new")
+        beth = await grant_analyst(filled.dsn, "beth", collections=["new"])
+        assert seen(beth) == []
+    finally:
+        for name in ("alice", "beth"):
+            await revoke_analyst(filled.dsn, name)
