@@ -26,7 +26,8 @@ from sightline.storage.postgres import dumps
 logger = logging.getLogger(__name__)
 
 # The policies of renamed tables read the bindings of the restored data, so nobody but the owner may
-# read them. `ensure_roles` grants the rights again.
+# read them. Views of an analyst need no right on the schema, but on what they read. `ensure_roles`
+# grants the rights again.
 _RENAME_SCHEMAS = """
 DO $$
 DECLARE
@@ -40,6 +41,10 @@ BEGIN
         END IF;
     END LOOP;
     REVOKE ALL ON SCHEMA analytics, sightline FROM PUBLIC;
+    IF to_regrole('sightline_analyst') IS NOT NULL THEN
+        REVOKE ALL ON ALL TABLES IN SCHEMA analytics FROM sightline_analyst;
+        REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM sightline_analyst;
+    END IF;
     ALTER SCHEMA analytics RENAME TO analytics_replaced;
     ALTER SCHEMA sightline RENAME TO sightline_replaced;
 END $$

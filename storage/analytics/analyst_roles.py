@@ -34,6 +34,8 @@ QUERY_ROLE = "sightline_query"
 _SQL = load_sql("analytics")
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PASSWORD_BYTES = 24
+#: Comment on a schema, which tells that Sightline made it.
+_SCHEMA_COMMENT = "Own objects of an analyst; made by sightline grant-analyst."
 
 
 async def ensure_query_role(
@@ -146,7 +148,7 @@ async def _ensure_schema(connection: Connection, name: str, wanted: str | None) 
 
     The analyst may create objects in it and does not own it, so it cannot open it to others.
     """
-    own: str | None = await fetch_value(connection, _SQL["schema_of_analyst"], {"name": name})
+    own = await _schema_of(connection, name)
     if wanted in (None, own):
         return own
     if own is not None:
@@ -157,11 +159,24 @@ async def _ensure_schema(connection: Connection, name: str, wanted: str | None) 
         raise InvalidArgumentError(
             f"The schema {shown(wanted)} exists already. Choose the name of a new one."
         )
+    if wanted != name and await fetch_value(connection, _SQL["is_role"], {"schema": wanted}):
+        # It is the first schema on the search path of that role: "$user".
+        raise InvalidArgumentError(
+            f"{shown(wanted)} is the name of another role, which would look up names in the schema "
+            "of the analyst. Choose the name of no role."
+        )
     statement = sql.SQL(_SQL["create_schema"]).format(
-        schema=sql.Identifier(wanted), name=sql.Identifier(name)
+        schema=sql.Identifier(wanted), name=sql.Identifier(name), comment=_SCHEMA_COMMENT
     )
     await connection.execute(statement)
     return wanted
+
+
+async def _schema_of(connection: Connection, name: str) -> str | None:
+    """Return the schema that was made for an analyst."""
+    params = {"name": name, "comment": _SCHEMA_COMMENT}
+    schema: str | None = await fetch_value(connection, _SQL["schema_of_analyst"], params)
+    return schema
 
 
 async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> list[str]:
@@ -182,8 +197,7 @@ async def revoke_analyst(dsn: str, name: str, *, drop_owned: bool = False) -> li
             await connection.execute(_SQL["end_sessions"], {"name": name})
             # Its last session may have created some.
             owned = await _require_no_objects(connection, name, drop_owned=drop_owned)
-            params = {"name": name}
-            schema: str | None = await fetch_value(connection, _SQL["schema_of_analyst"], params)
+            schema = await _schema_of(connection, name)
             await connection.execute(sql.SQL(_SQL["drop_role"]).format(name=sql.Identifier(name)))
             if schema is not None:
                 await _drop_empty_schema(connection, schema)
@@ -207,9 +221,11 @@ async def _require_no_objects(connection: Connection, name: str, *, drop_owned: 
     owned: list[str] = await fetch_values(connection, _SQL["owned_objects"], {"name": name})
     if owned and not drop_owned:
         role = sql.Identifier(name).as_string(connection)
+        # Postgres runs functions in indexes with the rights of the owner of the table.
         raise NotAllowedError(
-            f"{name} owns {choices(owned)}. Nothing was changed. To keep them, run as an "
-            f"administrator: REASSIGN OWNED BY {role} TO CURRENT_USER. To delete them with the "
+            f"{name} owns {choices(owned)}. Nothing was changed. To keep them, give them to "
+            f"another analyst, and not to an administrator, with whose rights the functions of "
+            f"{name} would run: REASSIGN OWNED BY {role} TO other_analyst. To delete them with the "
             "login, add --drop-owned."
         )
     return owned

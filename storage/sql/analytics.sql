@@ -97,20 +97,32 @@ SET search_path = analytics, {extension_schema}, {schema}, pg_temp;
 ALTER ROLE {name} IN DATABASE {database} SET default_transaction_read_only = off;
 
 -- name: schema_of_analyst
+-- Only one that grant-analyst made. Anybody may let the analyst create objects in another schema,
+-- and comment on a schema of their own; so its owner must be an administrator.
 SELECT n.nspname::text
 FROM pg_namespace AS n
+JOIN pg_roles AS o ON o.oid = n.nspowner
 CROSS JOIN LATERAL aclexplode(n.nspacl) AS granted
 JOIN pg_roles AS r ON r.oid = granted.grantee
 WHERE r.rolname = %(name)s AND granted.privilege_type = 'CREATE'
+AND obj_description(n.oid, 'pg_namespace') = %(comment)s
+AND (
+    o.rolsuper OR o.rolname = current_user
+    OR o.oid = (SELECT datdba FROM pg_database WHERE datname = current_database())
+    OR o.oid = (SELECT relowner FROM pg_class WHERE oid = 'sightline.asset'::regclass)
+)
 ORDER BY n.nspname LIMIT 1
 
 -- name: schema_exists
 SELECT to_regnamespace(%(schema)s) IS NOT NULL
 
+-- name: is_role
+SELECT to_regrole(%(schema)s) IS NOT NULL
+
 -- name: create_schema
 CREATE SCHEMA {schema};
 GRANT USAGE, CREATE ON SCHEMA {schema} TO {name};
-COMMENT ON SCHEMA {schema} IS 'Own objects of an analyst; made by sightline grant-analyst.';
+COMMENT ON SCHEMA {schema} IS {comment};
 
 -- name: drop_schema
 DROP SCHEMA {schema} RESTRICT

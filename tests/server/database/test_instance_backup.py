@@ -265,7 +265,9 @@ def test_replaced_data_that_is_in_use_is_readable_by_nobody(
     backup = tmp_path / "a.backup"
     instance_backup.write(source, backup)
     before = grants(database_dsn)
-    analyst = asyncio.run(grant_analyst(database_dsn, "reader"))
+    analyst = asyncio.run(grant_analyst(database_dsn, "reader", schema="desk"))
+    with psycopg.connect(analyst, autocommit=True) as owning:
+        owning.execute("CREATE VIEW desk.own AS TABLE analytics.assets")
     drop = "DROP SCHEMA analytics_replaced, sightline_replaced CASCADE"
     count = "SELECT count(*) FROM analytics.assets"
     try:
@@ -280,6 +282,8 @@ def test_replaced_data_that_is_in_use_is_readable_by_nobody(
                     query = sql.SQL("SELECT FROM {}").format(sql.Identifier(*name))
                     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema"):
                         other.execute(query)
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match="view assets"):
+                    other.execute("TABLE desk.own")
         with pytest.raises(SchemaError, match="earlier restore was interrupted") as again:
             instance_backup.restore(source, backup, replace=True)
         assert drop in str(again.value)
@@ -320,6 +324,25 @@ def untouched(_: str, content: bytes) -> bytes:
     return content
 
 
+def replaced(file: Path, member: str, content: bytes) -> None:
+    with tarfile.open(file, "w") as archive:
+        _add(archive, member, content)
+
+
+def add_sparse(file: Path, name: str) -> None:
+    """Append a file with a hole, which could be larger than any disk."""
+    size = 1 << 20
+    member = tarfile.TarInfo(name)
+    member.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.map": f"{size},0",
+        "GNU.sparse.size": str(size),
+    }
+    with tarfile.open(file, "a", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+
+
 def flipped(part: str) -> Callable[[str, bytes], bytes]:
     def change(name: str, content: bytes) -> bytes:
         return content[:-9] + b"?" + content[-8:] if name.startswith(part) else content
@@ -356,6 +379,12 @@ def flipped(part: str) -> Callable[[str, bytes], bytes]:
         (lambda f: rewritten(f, untouched, revision="9999"), SchemaError, "the schema 9999"),
         (lambda f: rewritten(f, untouched, postgres=99), ConfigurationError, "Postgres 99"),
         (lambda f: f.unlink(), ConfigurationError, "cannot be read"),
+        (
+            lambda f: replaced(f, "manifest.json", b"[" * 200_000),
+            ConfigurationError,
+            "not a complete Sightline backup",
+        ),
+        (lambda f: add_sparse(f, f"objects/{64 * '0'}"), ConfigurationError, "is not a file"),
     ],
 )
 def test_an_incomplete_or_incompatible_backup_changes_nothing(

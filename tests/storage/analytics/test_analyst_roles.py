@@ -157,6 +157,8 @@ async def test_an_analyst_writes_to_a_schema_of_its_own_only(filled: Database) -
             ("hal", "lab", "The schema 'lab' exists already"),
             ("hal", "analytics", "exists already"),
             ("hal", "pg_lab", "is not a valid schema name"),
+            # First on the search path of that role.
+            ("hal", "gus", "'gus' is the name of another role"),
         ):
             with pytest.raises(InvalidArgumentError, match=words):
                 await grant_analyst(filled.dsn, name, schema=schema)
@@ -190,8 +192,11 @@ async def test_a_revoked_analyst_leaves_no_schema_unless_it_has_objects(filled: 
     assert schemas() == ["lab_jan"]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE lab_jan.labels (label text)")
-    with pytest.raises(NotAllowedError, match=r"jan owns 'table lab_jan\.labels'"):
+    with pytest.raises(NotAllowedError, match=r"jan owns 'table lab_jan\.labels'") as refusal:
         await analyst_roles.revoke_analyst(filled.dsn, "jan")
+    # Code of the analyst must not get the rights of an administrator.
+    assert "not to an administrator" in str(refusal.value)
+    assert 'REASSIGN OWNED BY "jan" TO other_analyst' in str(refusal.value)
     with psycopg.connect(filled.dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE lab_jan.of_others (label text)")
     await analyst_roles.revoke_analyst(filled.dsn, "jan", drop_owned=True)
@@ -201,3 +206,32 @@ async def test_a_revoked_analyst_leaves_no_schema_unless_it_has_objects(filled: 
             "SELECT relname FROM pg_class WHERE relnamespace = 'lab_jan'::regnamespace"
         ).fetchall()
     assert found == [("of_others",)]
+
+
+async def test_a_schema_of_others_is_not_taken_for_that_of_an_analyst(filled: Database) -> None:
+    with psycopg.connect(filled.dsn, autocommit=True) as connection:
+        for statement in (
+            # Somebody lets the analyst in, and comments on it as grant-analyst does.
+            "CREATE ROLE mallory",
+            "CREATE SCHEMA a_trap AUTHORIZATION mallory",
+            f"COMMENT ON SCHEMA a_trap IS '{analyst_roles._SCHEMA_COMMENT}'",
+            "CREATE SCHEMA b_shared",
+        ):
+            connection.execute(statement.encode())
+        try:
+            await grant_analyst(filled.dsn, "kim")
+            connection.execute("GRANT USAGE, CREATE ON SCHEMA a_trap, b_shared TO kim")
+            url = await grant_analyst(filled.dsn, "kim")
+            with psycopg.connect(url) as kim:
+                path = kim.execute("SHOW search_path").fetchone()
+                assert path is not None
+                assert "a_trap" not in path[0]
+                assert kim.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+            await analyst_roles.revoke_analyst(filled.dsn, "kim")
+            kept = connection.execute(
+                "SELECT nspname FROM pg_namespace WHERE nspname IN ('a_trap', 'b_shared')"
+            )
+            assert len(kept.fetchall()) == 2
+        finally:
+            connection.execute("DROP SCHEMA IF EXISTS a_trap, b_shared")
+            connection.execute("DROP ROLE mallory")
