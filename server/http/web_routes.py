@@ -20,13 +20,22 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": web_pages.CONTENT_SECURITY_POLICY,
 }
+#: Values of Sec-Fetch-Site: the person followed a link of another site.
+_OTHER_SITES = ("cross-site", "same-site")
 
 
 def add_web_routes(app: App) -> None:
     """Add the page and the files of the web app."""
 
-    async def page(_: Request) -> Response:
-        return Response(web_pages.browser_page(), headers=_HEADERS, media_type="text/html")
+    async def page(request: Request) -> Response:
+        # With a token in a link, another site could sign the person in as somebody who then sees
+        # what the person adds.
+        takes_token = request.headers.get("sec-fetch-site") not in _OTHER_SITES
+        return Response(
+            web_pages.browser_page(takes_token=takes_token),
+            headers={**_HEADERS, "Vary": "Sec-Fetch-Site"},
+            media_type="text/html",
+        )
 
     app.custom_route("/", methods=["GET"])(page)
     for name, media_type in web_pages.FILES.items():

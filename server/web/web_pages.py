@@ -45,10 +45,14 @@ _BODY = """\
 """
 
 
-def browser_page() -> str:
-    """Return the HTML page that a browser opens; its addresses are relative."""
+def browser_page(*, takes_token: bool) -> str:
+    """Return the HTML page that a browser opens; its addresses are relative.
+
+    With ``takes_token`` it uses a token in the fragment of its address.
+    """
+    token = "" if takes_token else '<meta name="sightline-token" content="typed">\n'
     return (
-        f'{_HEAD}<link rel="icon" href="data:,">\n'
+        f'{_HEAD}{token}<link rel="icon" href="data:,">\n'
         f'<link rel="stylesheet" href=".{FILES_PATH}/app.css">\n'
         f'<script type="module" src=".{FILES_PATH}/app.js"></script>\n{_BODY}</body>\n</html>\n'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,9 @@ def test_the_app_shows_the_hits_of_the_model_and_tells_it_the_marked_ones(
     app.get_by_role("button", name="Tell the model").click()
     expect(app.get_by_text("The model will know at its next answer.")).to_be_visible()
     (told,) = chat.evaluate("host.told")
-    assert name in told
+    assert re.search(r"\[1\] asset [0-9a-z]{8,}", told)
+    # A file name may contain an instruction, which the model would take for one of the person.
+    assert name not in told
 
 
 def test_the_app_shows_a_picture_and_saves_a_corrected_box(chat: Page, album: Album) -> None:

@@ -171,6 +171,26 @@ def test_a_token_is_asked_for_and_shows_only_its_collections(
     expect(page.locator(".card img").first).to_be_visible()  # fetched with the token
 
 
+def test_a_link_of_another_site_cannot_sign_a_person_in(
+    guarded: WebServer, open_page: OpenPage
+) -> None:
+    own = f"{guarded.url}#token={guarded.tokens['ann']}"
+    page = open_page(own)  # as `sightline open` does
+    expect(page.get_by_label("Collection").locator("option")).to_have_count(2)
+    assert page.url == guarded.url
+    page = open_page("about:blank")
+    link = f'<a href="{own}">a prize</a>'
+    page.route(
+        "http://other.test/*", lambda route: route.fulfill(body=link, content_type="text/html")
+    )
+    page.goto("http://other.test/")
+    page.get_by_role("link").click()
+    expect(page.get_by_label("Access token")).to_be_visible()
+    assert page.url == guarded.url
+    assert page.evaluate("sessionStorage.length") == 0
+    expect(open_page(f"{guarded.url}#token=%E0").get_by_label("Access token")).to_be_visible()
+
+
 def test_the_page_survives_a_restart_of_the_server(album: Album, open_page: OpenPage) -> None:
     from anyio.from_thread import start_blocking_portal
 

@@ -160,14 +160,22 @@ function Notice({ value }: { value: string }) {
   );
 }
 
-/** Takes the token out of the address, where `sightline open` puts it. */
+/**
+ * Takes the token out of the address, where `sightline open` puts it. One in a link of another site
+ * is not used: it would sign the person in as somebody else.
+ */
 function fragmentToken(): string | undefined {
   const [, token] = /^#token=([^&]+)$/.exec(location.hash) ?? [];
   if (token === undefined) return undefined;
   history.replaceState(null, "", location.pathname);
-  const value = decodeURIComponent(token);
-  write("sessionStorage", TOKEN, value);
-  return value;
+  if (document.querySelector('meta[name="sightline-token"][content="typed"]')) return undefined;
+  try {
+    const value = decodeURIComponent(token);
+    write("sessionStorage", TOKEN, value);
+    return value;
+  } catch {
+    return undefined; // not an encoded text
+  }
 }
 
 /** A sandboxed frame may have no storage. */

@@ -60,7 +60,8 @@ function Hits(props: { host: HostResult; search: ImageSearch; bridge: BridgeConn
   };
   const tell = () => {
     const marked = props.search.hits.filter((hit) => chosen.has(hit.asset));
-    const list = marked.map((hit) => `[${hit.number}] ${hit.source ?? ""} (asset ${hit.asset})`);
+    // Without file names: an instruction in one would speak in the name of the person.
+    const list = marked.map((hit) => `[${hit.number}] asset ${hit.asset}`);
     props.bridge
       .tellModel(`The user marked these search results as the ones they mean:\n${list.join("\n")}`)
       .then(() => notify(text("chat.told")), fail);

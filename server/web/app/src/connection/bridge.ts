@@ -77,11 +77,6 @@ export class BridgeConnection implements Connection {
     await this.app.updateModelContext({ content: [{ type: "text", text }] });
   }
 
-  /** Sends a message in the name of the person. */
-  async say(text: string): Promise<void> {
-    await this.app.sendMessage({ role: "user", content: [{ type: "text", text }] });
-  }
-
   private async callRaw(tool: string, args: Record<string, unknown>) {
     try {
       return await this.app.callServerTool({ name: tool, arguments: args });
