@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Page, expect
 
@@ -189,6 +190,14 @@ def test_a_link_of_another_site_cannot_sign_a_person_in(
     assert page.url == guarded.url
     assert page.evaluate("sessionStorage.length") == 0
     expect(open_page(f"{guarded.url}#token=%E0").get_by_label("Access token")).to_be_visible()
+
+
+def test_an_address_with_wrong_filters_does_not_stop_the_page(
+    web: WebServer, open_page: OpenPage
+) -> None:
+    filters = json.dumps([{"key": "page", "numeric": True, "from": 5}, None, {"key": {}}])
+    page = open_page(f"{web.url}#/search?list=1&filters={quote(filters)}")
+    expect(page.locator(".card").first).to_be_visible()
 
 
 def test_the_page_survives_a_restart_of_the_server(album: Album, open_page: OpenPage) -> None:

@@ -63,11 +63,17 @@ export function readBox(text: string | null): Box | undefined {
   return valid ? (values as Box) : undefined;
 }
 
+/** An address may come from anybody. */
+function isFilter(value: Record<string, unknown> | null): boolean {
+  const { key, from = "", to = "", value: equal = "" } = value ?? {};
+  return [key, from, to, equal].every((each) => typeof each === "string");
+}
+
 function readFilters(text: string | null): Filter[] {
   try {
     const values: unknown = JSON.parse(text ?? "[]");
     return Array.isArray(values)
-      ? values.filter((each: Filter | null) => typeof each?.key === "string")
+      ? values.filter(isFilter)
       : [];
   } catch {
     return [];
