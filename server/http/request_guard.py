@@ -33,10 +33,11 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
     """
     hosts = [host for name in _LOOPBACK_NAMES for host in (name, f"{name}:*")]
     origins = list(settings.http.allowed_origins)
-    if is_loopback(settings.http.host):
-        origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
-    elif settings.http.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        name = in_url(settings.http.host)
+    # A server that listens on all addresses is opened by these names, too.
+    origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
+    host = settings.http.host
+    if not is_loopback(host) and host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        name = in_url(host)
         hosts += [name, f"{name}:*"]
         origins += [f"http://{name}", f"http://{name}:*"]
     if settings.http.public_url is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from sightline.server.auth.static_tokens import issue_token
 from sightline.server.http.http_server import start_http_server
 from tests.security.two_principals import House
 from tests.support.raw_http import exchange
@@ -79,6 +80,16 @@ async def test_the_public_address_is_the_only_other_origin(tmp_path: Path) -> No
         ):
             assert (await ask(http, "GET", page, host=name, origin=origin))[0] == status
         assert (await ask(http, "GET", page, host=f"{name}:444"))[0] == 421
+
+
+async def test_the_web_app_of_a_server_on_all_addresses_may_call_it(tmp_path: Path) -> None:
+    _, stored = issue_token("ann", ["read"])
+    settings = make_settings(tmp_path, tokens=str(stored), http__host="0.0.0.0")
+    async with start_http_server(settings) as (url, _), httpx2.AsyncClient() as http:
+        port = httpx2.URL(url).port
+        for origin, status in ((f"http://localhost:{port}", 401), ("http://evil.example", 403)):
+            address = f"http://127.0.0.1:{port}/mcp"  # the address of the container
+            assert (await ask(http, "POST", address, origin=origin))[0] == status
 
 
 @pytest.mark.parametrize("method", METHODS)
