@@ -30,8 +30,9 @@ _BATCH_SOURCES: Final = 500
 #: Where systems mount disks; their folders vanish with the disk.
 _MOUNT_FOLDERS: Final = frozenset({"/", "/mnt", "/media", "/run/media", "/Volumes", "/net"})
 
-#: Tells whether a folder is known to be the same as when its files were there.
-IsKnownFolder = Callable[[str], bool]
+FolderIdentity = Literal["same", "other_disk", "unknown"]
+#: Compares a folder with what it was when its files were there.
+IdentifyFolder = Callable[[str], FolderIdentity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ async def find_missing(
     collection: str,
     *,
     within: Sequence[str] | None = None,
-    is_known_folder: IsKnownFolder = lambda _: False,
+    identify_folder: IdentifyFolder = lambda _: "unknown",
 ) -> MissingFiles:
     """Return the missing files of a collection.
 
@@ -88,7 +89,7 @@ async def find_missing(
         target = await collections.get(connection, collection)
         params = {"collection_id": target.id}
         files = await fetch_all(connection, _SQL["source_files"], params, row=SourceFile)
-    return await asyncio.to_thread(_sort_out, target, files, within, is_known_folder)
+    return await asyncio.to_thread(_sort_out, target, files, within, identify_folder)
 
 
 async def forget_files(
@@ -135,7 +136,7 @@ def _sort_out(
     collection: Collection,
     files: Sequence[SourceFile],
     within: Sequence[str] | None,
-    is_known_folder: IsKnownFolder,
+    identify_folder: IdentifyFolder,
 ) -> MissingFiles:
     """Return which files are deleted and which are doubtful."""
     present, gone, unreachable = [], [], []
@@ -149,7 +150,7 @@ def _sort_out(
             gone.append(file)
         else:
             unreachable.append((file, state))
-    judge = _Judge(present, is_known_folder)
+    judge = _Judge(present, identify_folder)
     doubts: dict[tuple[str, str], list[SourceFile]] = defaultdict(list)
     deleted = []
     for file in gone:
@@ -174,8 +175,8 @@ def _is_within(path: str, roots: Iterable[str]) -> bool:
 class _Judge:
     """Decides by its folder whether a missing file was deleted."""
 
-    def __init__(self, present: Iterable[str], is_known_folder: IsKnownFolder) -> None:
-        self._is_known_folder = is_known_folder
+    def __init__(self, present: Iterable[str], identify_folder: IdentifyFolder) -> None:
+        self._identify_folder = identify_folder
         self._direct = {posixpath.dirname(path) for path in present}
         #: The folders in a folder that contain a present file, at any depth.
         self._children: defaultdict[str, set[str]] = defaultdict(set)
@@ -198,7 +199,10 @@ class _Judge:
             if (state := _state(existing)) not in ("gone", "exists"):
                 return existing, f"cannot be read: {state}"
             vanished, existing = existing, posixpath.dirname(existing)
-        if self._is_known_folder(existing) or self._has_neighbor(existing, vanished):
+        identity = self._identify_folder(existing)
+        if identity == "other_disk":
+            return existing, "is on another disk than before"
+        if identity == "same" or self._has_neighbor(existing, vanished):
             return None
         if vanished:
             return vanished, "does not exist; was its disk removed?"

@@ -128,9 +128,10 @@ class FolderWatch:
             scan = await asyncio.to_thread(scan_folder, self.root)
             seconds = time.perf_counter() - started
             changes = self._tracker.update(scan)
+            kept: set[str] = set()
             if changes.changed or (changes.gone and not self.keeps_missing):
-                await self._apply(changes)
-            self._tracker.confirm(changes)
+                kept = await self._apply(changes)
+            self._tracker.confirm(changes, kept)
         except _TEMPORARY as error:
             first = self._retry_seconds == 0
             self._retry_seconds = min(
@@ -144,7 +145,8 @@ class FolderWatch:
             write_lines("It works again.", error=True)
         return max(interval_seconds, (_SCAN_SHARE - 1) * seconds)
 
-    async def _apply(self, changes: FolderChanges) -> None:
+    async def _apply(self, changes: FolderChanges) -> set[str]:
+        """Ingest and forget; return the missing files that are not forgotten."""
         summary = missing = None
         forgotten = 0
         if changes.changed:
@@ -156,7 +158,7 @@ class FolderWatch:
                 database,
                 self.collection,
                 within=[self.root.real],
-                is_known_folder=self._tracker.is_known_folder,
+                identify_folder=self._tracker.identify_folder,
             )
             deleted = await forget_files(
                 database, self.deps.blobs, missing.collection, missing.deleted
@@ -164,6 +166,9 @@ class FolderWatch:
             forgotten = deleted.sources
         self._is_first = False
         self._report(summary, missing, forgotten)
+        doubtful = missing.doubtful if missing else ()
+        kept = {file.path for each in doubtful for file in each.files}
+        return {path for path in changes.gone if f"{self.root.real}/{path}" in kept}
 
     async def _ingest(self, changes: FolderChanges) -> IngestSummary:
         wanted = {f"file:{self.root.real}/{path}" for path in changes.changed}

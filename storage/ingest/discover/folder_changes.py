@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sightline.storage.errors import StorageError, shown
 from sightline.storage.ingest.discover.input_paths import InputPath
@@ -136,10 +136,15 @@ class ChangeTracker:
     #: Number of scans without an ingested file.
     _missing: dict[str, int] = field(default_factory=dict)
     _folders: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Missing files that may come back.
+    _kept: set[str] = field(default_factory=set)
 
     def update(self, scan: FolderScan) -> FolderChanges:
         """Return what changed and is stable since the last scan."""
         previous, self._previous = self._previous, scan
+        for path in self._kept & scan.files.keys():  # read it again: somebody may have forgotten it
+            self._kept.discard(path)
+            self._ingested.pop(path, None)
         self._missing = {
             path: self._missing.get(path, 0) + 1 for path in self._ingested.keys() - scan.files
         }
@@ -162,22 +167,30 @@ class ChangeTracker:
         gone = frozenset(
             path
             for path, scans in self._missing.items()
-            if scans >= 2 and (is_settled or scans >= _MAX_WAITING_SCANS)
+            if path not in self._kept and scans >= 2 and (is_settled or scans >= _MAX_WAITING_SCANS)
         )
         return FolderChanges(changed, gone, tables)
 
-    def confirm(self, changes: FolderChanges) -> None:
-        """Take note that the changes were ingested."""
+    def confirm(self, changes: FolderChanges, kept: Collection[str] = ()) -> None:
+        """Take note that the changes were ingested.
+
+        Files in ``kept`` are gone but not forgotten. Their folders stay known as they were.
+        """
         self._ingested |= changes.changed
         self._tables = dict(changes.tables)
-        for path in changes.gone:
+        self._kept.update(kept)
+        for path in changes.gone.difference(kept):
             self._ingested.pop(path, None)
             self._missing.pop(path, None)
 
-    def is_known_folder(self, folder: str) -> bool:
-        """Return whether a folder is the one that had the files."""
-        place = _stat(folder)
-        return place is not None and self._folders.get(folder) == (place.st_dev, place.st_ino)
+    def identify_folder(self, folder: str) -> Literal["same", "other_disk", "unknown"]:
+        """Return whether a folder is the one that had the files, or is on another disk."""
+        place, known = _stat(folder), self._folders.get(folder)
+        if place is None or known is None:
+            return "unknown"
+        if place.st_dev != known[0]:
+            return "other_disk"
+        return "same" if place.st_ino == known[1] else "unknown"
 
     def _changed_tables(self, tables: Mapping[str, ScanStamp]) -> set[str]:
         paths = tables.keys() | self._tables.keys()

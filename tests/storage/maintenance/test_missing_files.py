@@ -108,9 +108,21 @@ async def test_an_empty_folder_counts_if_it_is_known(
     for path in files(root):
         path.unlink()
     known = str(root / "2018")
-    missing = await find_missing(database, "album", is_known_folder=lambda path: path == known)
+    missing = await find_missing(
+        database, "album", identify_folder=lambda path: "same" if path == known else "unknown"
+    )
     assert names(missing) == ["a.jpg", "b.jpg"]
     assert doubts(missing) == {str(root / "2019"): "is empty; is its disk mounted?"}
+
+
+async def test_files_are_kept_if_another_disk_has_the_place_of_theirs(
+    database: Database, root: Path, ingested: Ingested
+) -> None:
+    await ingested(*files(root))
+    (root / "2018" / "a.jpg").unlink()  # b.jpg is a file of the other disk
+    missing = await find_missing(database, "album", identify_folder=lambda _: "other_disk")
+    assert missing.deleted == ()
+    assert doubts(missing) == {str(root / "2018"): "is on another disk than before"}
 
 
 async def test_a_file_left_in_the_folder_proves_that_its_disk_is_there(

@@ -152,11 +152,30 @@ def test_a_folder_is_known_while_it_is_the_same(watched: Watched, tmp_path: Path
     root, sub = str(watched.folder), str(watched.folder / "sub")
     (watched.folder / "sub" / "c.jpg").unlink()
     watched.look()
-    assert watched.tracker.is_known_folder(root)
-    assert watched.tracker.is_known_folder(sub)
+    identify = watched.tracker.identify_folder
+    assert (identify(root), identify(sub)) == ("same", "same")
     # As when the disk below it is not mounted any more.
     shutil.move(sub, tmp_path / "kept")
     (watched.folder / "sub").mkdir()
     watched.look()
-    assert watched.tracker.is_known_folder(root)
-    assert not watched.tracker.is_known_folder(sub)
+    assert (identify(root), identify(sub)) == ("same", "unknown")
+    (watched.folder / "sub").rmdir()
+    (watched.folder / "sub").symlink_to("/dev")
+    assert identify(sub) == "other_disk"
+
+
+def test_a_folder_stays_known_while_its_files_are_missing(watched: Watched, tmp_path: Path) -> None:
+    sub, away = watched.folder / "sub", tmp_path / "away"
+    sub.rename(away)
+    sub.mkdir()
+    watched.look()
+    changes = watched.look()
+    assert changes.gone == {"sub/c.jpg"}
+    watched.tracker.confirm(changes, kept=changes.gone)
+    for _ in range(2):
+        assert watched.scan() == (set(), set())  # not reported again
+    assert watched.tracker.identify_folder(str(sub)) == "unknown"
+    sub.rmdir()
+    away.rename(sub)
+    assert watched.scan() == (set(), set())
+    assert watched.scan() == ({"sub/c.jpg"}, set())
