@@ -133,7 +133,7 @@ async def test_a_route_cannot_be_reached_by_another_path(base_url: str, end: str
 async def test_no_request_is_redirected(base_url: str) -> None:
     directories = [f"{route}/" for route in ("/mcp", "/healthz", "/metrics", *PICTURES)]
     async with httpx2.AsyncClient() as http:
-        for route in (*directories, "//evil.example/mcp", "/mcp/.."):
+        for route in (*directories, "//evil.example/mcp"):
             response = await http.get(base_url + route, headers={"Host": "localhost"})
             assert response.status_code == 404, route
             assert "location" not in response.headers
