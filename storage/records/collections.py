@@ -148,9 +148,10 @@ async def describe(connection: Connection, collection: Collection, text: str) ->
 
 
 async def rename(connection: Connection, collection: Collection, name: str) -> Collection:
-    """Give a collection another name, also in the log of searches; everything else stays.
+    """Give a collection another name; everything else stays.
 
-    Raises InvalidArgumentError for a name that is invalid or in use.
+    The log of searches gets the name, too. Raises InvalidArgumentError for a name that is invalid
+    or in use.
     """
     params = {"id": collection.id, "name": validate_name(name)}
     try:
