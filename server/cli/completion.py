@@ -32,8 +32,10 @@ def run_completion(arguments: argparse.Namespace) -> None:
 def _completions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield each command line prefix with the words that may follow, and their help.
 
-    The prefix of the program itself is empty. Files are completed by the shell.
+    The prefix of the program itself is empty. The prefix of an option with choices ends with the
+    option. Files are completed by the shell.
     """
+    command = parser.prog.partition(" ")[2]
     words: list[tuple[str, str]] = []
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
@@ -42,10 +44,14 @@ def _completions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[tu
                 yield from _completions(nested)
         else:
             help_ = (action.help or "") % vars(action) if action.help else ""
-            words += [(option, help_) for option in action.option_strings if option[1:2] == "-"]
-            if action.choices:
-                words += [(str(choice), "") for choice in action.choices]
-    yield parser.prog.partition(" ")[2], words
+            options = [option for option in action.option_strings if option[1:2] == "-"]
+            words += [(option, help_) for option in options]
+            choices = [(str(choice), "") for choice in action.choices or ()]
+            if not options:
+                words += choices
+            elif choices:
+                yield from ((f"{command} {option}".strip(), choices) for option in options)
+    yield command, words
 
 
 def _bash(words: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
@@ -53,14 +59,17 @@ def _bash(words: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
     yield '    local current="${COMP_WORDS[COMP_CWORD]}" words="" command="" word'
     yield '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do'
     yield '        case "${command:+$command }$word" in'
-    commands = "|".join(f'"{command}"' for command in words if command)
+    commands = "|".join(f'"{command}"' for command in words if command and "--" not in command)
     yield f'            {commands}) command="${{command:+$command }}$word" ;;'
     yield "        esac"
     yield "    done"
-    yield '    case "$command" in'
-    for command, following in words.items():
+    yield '    local previous="${COMP_WORDS[COMP_CWORD-1]}"'
+    yield '    case "$command $previous" in'
+    # The options come first, because the pattern of their command matches them, too.
+    for command, following in sorted(words.items(), key=lambda each: "--" not in each[0]):
         listed = " ".join(word for word, _ in following)
-        yield f'        "{command}") words="{listed}" ;;'
+        rest = "" if "--" in command else "*"
+        yield f'        "{command}{"" if rest == "" else " "}"{rest}) words="{listed}" ;;'
     yield "    esac"
     yield '    COMPREPLY=($(compgen -W "$words" -- "$current"))'
     yield "}"
@@ -77,9 +86,14 @@ def _fish(words: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
     """Complete what follows each command; fish finds the command by its words."""
     top = " ".join(word for word, _ in words[""] if not word.startswith("-"))
     for command, following in words.items():
-        parts = command.split()
+        line, _, option = command.partition("--")
+        parts = line.split()
         seen = "; and ".join(f"__fish_seen_subcommand_from {part}" for part in parts)
         condition = seen or f"not __fish_seen_subcommand_from {top}"
+        if option:
+            choices = " ".join(word for word, _ in following)
+            yield f"complete -c sightline -n '{condition}' -x -l {option} -a '{choices}'"
+            continue
         for word, help_ in following:
             kind = f"-l {word[2:]}" if word.startswith("--") else f"-a {word}"
             text = help_.replace("\\", "\\\\").replace("'", '"')

@@ -36,6 +36,7 @@ FILLED = {
 TEXTS = {
     **dict.fromkeys(("asset", "a", "b"), "'{asset}'"),
     "collection_name": "'{collection}'",
+    "query": "'{collection}'",
     "statement": "$$SELECT * FROM analytics.assets WHERE asset_id = '{asset}'$$",
 }
 #: Values of the other arguments without a default, by type.

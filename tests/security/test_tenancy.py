@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from sightline.tools.registry import CHAT_APP_URI
 from tests.security.two_principals import (
     ALICE,
     BOB,
@@ -89,6 +90,7 @@ CASES = [
     case("add_images", collection="$collection", paths=["$path"], control=False),
     case("add_images", collection="$collection", urls=["https://a.example/b.jpg"], control=False),
     case("save_annotation", asset="$asset", boxes=[BOX], origin="person", control=False),
+    case("save_annotation", asset="$asset", boxes=[], origin="person", delete=[1], control=False),
     case(
         "save_annotation",
         asset="$asset",
@@ -268,7 +270,8 @@ async def test_every_tool_argument_and_resource_has_a_case(house: House) -> None
         tools = {each.name: set(each.input_schema["properties"]) for each in
                  (await boss.list_tools()).tools}  # fmt: skip
         templates = (await boss.list_resource_templates()).resource_templates
-        assert (await boss.list_resources()).resources == []
+        resources = (await boss.list_resources()).resources
+    assert [each.uri for each in resources] == [CHAT_APP_URI]  # the same for everybody
     tried: dict[str, set[str]] = {name: set(NEUTRAL.get(name, ())) for name in tools}
     for each in CASES:
         tried[each.tool] |= set(each.arguments)

@@ -36,6 +36,6 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     require_torch("The encoder 'x'")
     monkeypatch.setattr(model_files, "_TORCH_PACKAGES", ("torch", "no_such_package"))
     with pytest.raises(
-        ConfigurationError, match=r"'x' needs no_such_package\. .* 'sightline\[gpu\]'"
+        ConfigurationError, match=r"'x' needs no_such_package\. .* 'sightline-mcp\[gpu\]'"
     ):
         require_torch("The encoder 'x'")

@@ -51,7 +51,7 @@ def test_a_copy_is_smaller_and_gives_nearly_the_same_vectors(
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ConfigurationError, match=r"needs onnx.*sightline\[gpu\]"):
+    with pytest.raises(ConfigurationError, match=r"needs onnx.*sightline-mcp\[gpu\]"):
         quantize(BUILTIN_FOLDER / TEXT_GRAPH, tmp_path / "copy.onnx", "int8")
 
 

@@ -90,7 +90,7 @@ def test_umap_keeps_neighbours_together() -> None:
 @pytest.mark.skipif(find_spec("umap") is not None, reason="the extra atlas is installed")
 def test_without_umap_the_main_axes_are_taken_and_umap_by_name_is_refused() -> None:
     assert atlas_data.choose_projection(None, 10_000) == "pca"
-    with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[atlas\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'sightline-mcp\[atlas\]'"):
         atlas_data.choose_projection("umap", 10_000)
 
 

@@ -219,7 +219,7 @@ def test_a_name_that_is_not_pulled_and_needs_torch_is_an_error_that_says_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_files, "_TORCH_PACKAGES", ("no_such_torch",))
-    message = r"no pulled model.*needs no_such_torch.*-m pip install 'sightline\[gpu\]'"
+    message = r"no pulled model.*needs no_such_torch.*-m pip install 'sightline-mcp\[gpu\]'"
     with pytest.raises(MissingExtraError, match=message):
         _load(tmp_path, "some/clip")
 

@@ -45,5 +45,5 @@ async def test_a_broken_folder_is_an_outage(tmp_path: Path) -> None:
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.bin").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
-    with pytest.raises(ConfigurationError, match=r"sightline\[speech\]"):
+    with pytest.raises(ConfigurationError, match=r"sightline-mcp\[speech\]"):
         load_transcriber(SpeechSettings(model=f"local-dir:{tmp_path}"))

