@@ -82,7 +82,7 @@ def test_ctrl_c_at_a_question_leaves_nothing(
 ) -> None:
     before = files(tmp_path)
     questions = [
-        ("Folder to make searchable", "~/papers"),
+        ("Folder to make searchable (- for none) [-]:", "~/papers"),
         ("Name of the collection", ""),
         ("choose [2]:", "1"),
         ("Languages", "en"),
