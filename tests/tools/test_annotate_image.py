@@ -372,9 +372,14 @@ async def test_own_boxes_and_those_of_models_can_be_deleted(
     environment_copy: ToolEnvironment,
 ) -> None:
     async with environment_copy.serve() as tools:
-        asset = (await tools.ids())[GARLIC]
+        ids = await tools.ids()
+        asset = ids[GARLIC]
         save = partial(tools.call, "save_annotation", asset=asset, origin="person")
         own = (await save(boxes=[{"box": BOX, "label": "own"}]))["annotations"]
+        another = next(each for each in ids.values() if each != asset)
+        (elsewhere,) = (await save(asset=another, boxes=[{"box": BOX, "label": "own"}]))[
+            "annotations"
+        ]
         async with tools.database.connection() as connection:
             cursor = await connection.execute(
                 "INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin, author, model)"
@@ -388,6 +393,11 @@ async def test_own_boxes_and_those_of_models_can_be_deleted(
         refused = await tools.call_error(
             "save_annotation", asset=asset, boxes=[], origin="person", delete=[*own, theirs]
         )
+        for wrong in (elsewhere, -1, 10**30):
+            message = await tools.call_error(
+                "save_annotation", asset=asset, boxes=[], origin="person", delete=[*own, wrong]
+            )
+            assert f"The annotation {wrong} cannot be deleted" in message
         kept = (await view())["annotations"]
         await save(boxes=[{"box": BOX, "label": "new"}], delete=[*own, found])
         left = (await view())["annotations"]
