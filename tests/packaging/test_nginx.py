@@ -125,6 +125,18 @@ async def test_a_client_calls_a_tool_through_tls_and_a_prefix(
             assert (picture.status_code, "k3v9m2q8x1ab" in picture.text) == (404, True)
 
 
+async def test_the_web_app_is_behind_the_prefix(tmp_path: Path) -> None:
+    async with serve(tmp_path) as site:
+        page = await site.client.get(site.url("/sight/"))
+        assert (page.status_code, "./ui/app.js" in page.text) == (200, True)
+        for name in ("app.js", "app.css"):  # the addresses in the page are relative
+            file = await site.client.get(site.url(f"/sight/ui/{name}"))
+            assert (file.status_code, len(file.content) > 1_000) == (200, True)
+        for origin, status in ((site.url(""), 200), ("https://evil.example", 403)):
+            answer = await site.client.get(site.url("/sight/"), headers={"Origin": origin})
+            assert answer.status_code == status
+
+
 async def test_what_is_not_for_clients_stays_on_the_machine(tmp_path: Path) -> None:
     async with serve(tmp_path) as site:
         for path in (
@@ -134,6 +146,10 @@ async def test_what_is_not_for_clients_stays_on_the_machine(tmp_path: Path) -> N
             "/sight/assets/../metrics",
             "/sight/assets/..%2fmetrics",
             "/sight/assets/%252e%252e/metrics",
+            "/sight/ui/../metrics",
+            "/sight/ui/..%2fmetrics",
+            "/sight/ui/app.js/",
+            "/ui/app.js",
             "/sight/readyz",
             "/metrics",
             "/mcp",
