@@ -188,6 +188,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "run the MCP server over stdio, or with --http over streamable HTTP",
         ),
         Command(
+            "open",
+            "serving.open_command",
+            "open the web app; start a server if none runs",
+            ("sightline open", "sightline open --no-browser"),
+            "open the web app of a running server in the browser, or start a server for it",
+        ),
+        Command(
             "vlm",
             "serving.vlm",
             "serve a vision-language model for answers",

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 import uvicorn
 from mcp.server.auth.routes import build_resource_metadata_url
@@ -30,7 +31,7 @@ from sightline.server.app import App, Register, create_app
 from sightline.server.auth.http_auth import HttpAuth, create_http_auth
 from sightline.server.auth.insufficient_scope import InsufficientScope
 from sightline.server.config import Settings, variable
-from sightline.server.config.hosts import MCP_PATH, in_url
+from sightline.server.config.hosts import MCP_PATH, in_url, reachable
 from sightline.server.http import descriptors
 from sightline.server.http.connections import Connections, LimitedProtocol
 from sightline.server.http.event_store import InMemoryEventStore
@@ -99,6 +100,7 @@ def create_http_app(
     add_asset_routes(app, None if http_auth is None else _challenge(settings, http_auth))
     if settings.http.web_app:
         add_web_routes(app)
+        app.page_url = f"http://{in_url(reachable(settings.http.host))}:{urlsplit(address).port}/"
     allowed = transport_security(settings)
     event_store = InMemoryEventStore()
     starlette = app.streamable_http_app(
@@ -275,11 +277,11 @@ async def start_http_server(
         bound.close()
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, on_listening: Callable[[App], None] | None = None) -> None:
     """Serve until SIGINT or SIGTERM; a second signal does not wait for running calls.
 
-    Raises ConfigurationError for an invalid setting, and the error that makes the database
-    permanently unusable.
+    ``on_listening`` is called when a client can connect. Raises ConfigurationError for an invalid
+    setting, and the error that makes the database permanently unusable.
     """
     descriptors.raise_descriptor_limit()
     loop = asyncio.get_running_loop()
@@ -305,6 +307,8 @@ async def serve(settings: Settings) -> None:
                 lambda _: finish(None if running.server.started else not_started)
             )
             logger.info("listening on %s", url)
+            if on_listening is not None:
+                on_listening(running.app)
             error = await ended
             logger.info("stopping")
     if error is not None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from mcp import Client
-from mcp.server.mcpserver import MCPServer
 from mcp.types import TextContent
 
 from sightline.server.config import Settings
@@ -28,6 +27,7 @@ from sightline.server.mcp_server.command_socket import (
     is_private,
     server_identity,
 )
+from sightline.server.mcp_server.server import SightlineServer
 from sightline.tools.shared.tool_results import read_images, read_result
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _PEER_CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 
 @asynccontextmanager
-async def listen_for_commands(server: MCPServer[Any], settings: Settings) -> AsyncIterator[None]:
+async def listen_for_commands(server: SightlineServer, settings: Settings) -> AsyncIterator[None]:
     """Answer commands during the block.
 
     Without a usable folder, there is a warning, and commands run by themselves.
@@ -87,7 +87,7 @@ def _new_socket_path(settings: Settings) -> Path:
 class _CommandListener:
     """Runs one call for each connection; `close` cancels those that run."""
 
-    def __init__(self, server: MCPServer[Any], settings: Settings) -> None:
+    def __init__(self, server: SightlineServer, settings: Settings) -> None:
         self._server = server
         self._identity = server_identity(settings)
         self._running: set[asyncio.Task[None]] = set()
@@ -123,6 +123,9 @@ class _CommandListener:
         )
         await _send(writer, {"accepted": is_accepted})
         if not is_accepted:
+            return
+        if "tool" not in request:
+            await _send(writer, {"page_url": self._server.page_url})
             return
         call = asyncio.create_task(self._call(request["tool"], request["arguments"]))
         gone = asyncio.create_task(reader.read(1))

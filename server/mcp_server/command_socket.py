@@ -7,6 +7,10 @@ server can enter. One connection is one call of a tool, by the operator of the s
     <- {"accepted": true}
     <- {"result": {...}, "images": ["base64"]} or {"error": "message of the tool"}
 
+Without ``tool``, the reply is the address of its web app::
+
+    <- {"page_url": "http://127.0.0.1:8765/"} or {"page_url": null}
+
 ``server`` must be equal to that of the server: it has the version and a digest of the settings. So
 the result is the same as without a server. Imports nothing heavy: a command asks before it loads.
 """
@@ -20,6 +24,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,20 +100,38 @@ def ask_running_server(
     accept_seconds: float = _ACCEPT_SECONDS,
 ) -> CommandReply | None:
     """Call a tool of a running server; None if there is no server that can answer."""
+    request = {"tool": tool, "arguments": arguments}
+    reply_seconds = settings.limits.call_timeout_seconds + _REPLY_MARGIN_SECONDS
+    for reply in _replies(settings, request, accept_seconds, reply_seconds):
+        with suppress(ValueError):
+            return _command_reply(reply)
+    return None
+
+
+def running_page_url(settings: Settings) -> str | None:
+    """Return the address of the web app of a running server, or None."""
+    for reply in _replies(settings, {}, _ACCEPT_SECONDS, _ACCEPT_SECONDS):
+        url = reply.get("page_url")
+        if isinstance(url, str):
+            return url
+    return None
+
+
+def _replies(
+    settings: Settings, request: Mapping[str, Any], accept_seconds: float, reply_seconds: float
+) -> Iterator[Mapping[str, Any]]:
+    """Ask each running server of the same settings, and yield what it replies."""
     folder = command_folder(settings)
     if not is_private(folder):
-        return None
-    request = {"server": server_identity(settings), "tool": tool, "arguments": arguments}
-    line = json.dumps(request).encode() + b"\n"
-    reply_seconds = settings.limits.call_timeout_seconds + _REPLY_MARGIN_SECONDS
+        return
+    line = json.dumps({"server": server_identity(settings), **request}).encode() + b"\n"
     for path in _sockets(folder):
         try:
             reply = _ask(path, line, accept_seconds, reply_seconds)
         except (OSError, ValueError):  # the server is ending, or its socket was left behind
             continue
         if reply is not None:
-            return reply
-    return None
+            yield reply
 
 
 def _sockets(folder: Path) -> Iterator[Path]:
@@ -126,7 +149,7 @@ def _sockets(folder: Path) -> Iterator[Path]:
 
 def _ask(
     path: Path, line: bytes, accept_seconds: float, reply_seconds: float
-) -> CommandReply | None:
+) -> Mapping[str, Any] | None:
     """Send a request; return None if the server refuses it.
 
     Raises OSError and ValueError if there is no valid reply.
@@ -139,7 +162,10 @@ def _ask(
             if _read(replies).get("accepted") is not True:
                 return None
             connection.settimeout(reply_seconds)
-            reply = _read(replies)
+            return _read(replies)
+
+
+def _command_reply(reply: Mapping[str, Any]) -> CommandReply:
     result = reply.get("result")
     images = tuple(base64.b64decode(each, validate=True) for each in reply.get("images", ()))
     is_result = isinstance(result, dict)

@@ -66,6 +66,9 @@ _MAX_URI_CHARS = 60_000  # those with drawn boxes are the longest
 class SightlineServer(MCPServer[Dependencies]):
     """`MCPServer` that checks, limits, measures and audits each call."""
 
+    #: Address of the web app on this machine; None without one.
+    page_url: str | None = None
+
     def __init__(
         self,
         *args: Any,

@@ -74,7 +74,7 @@ async def _serve(
 ) -> None:
     """Run the server and the tour; ``album=None`` means images of the user."""
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
-    async with start_http_server(settings) as (url, _):
+    async with start_http_server(settings) as (url, running):
         async with Client(url) as client:
             tour = TourRunner(client, collection)
             if album is not None:
@@ -96,8 +96,10 @@ async def _serve(
             )
         if once:
             return
+        page = running.app.page_url
         write_lines(
             "",
+            *([] if page is None else [f"Search and look at the pictures in a browser: {page}"]),
             f"Serving at {url} until Ctrl-C. To connect an assistant, such as Claude Code:",
             f"  sightline connect claude-code --http {url}",
             "Other clients: sightline connect --help",
