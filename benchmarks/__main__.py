@@ -19,7 +19,7 @@ ON_REQUEST = (
     *("load", "hostile", "self_evaluation", "search_path", "search_cost", "agent_tasks"),
     *("picture_variants", "typed_queries", "query_forms", "photograph_weakness"),
     *("pdf_samples", "pdf_text", "ocr_quality", "media_cost", "picture_cost", "public_files"),
-    *("cold_start", "small_machine"),
+    *("cold_start", "small_machine", "web_app", "web_screenshots"),
     "quantized_models",
 )
 

@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def reachable(host: str) -> str:
-    """Return a host that this machine can connect to, for one that a server listens on."""
+    """Return the host at which this machine reaches a listening address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
 
 

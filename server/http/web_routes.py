@@ -46,9 +46,13 @@ def add_web_routes(app: App) -> None:
 
 def _file_handler(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        headers = {**_HEADERS, "ETag": web_pages.file_etag(name)}
+        headers = {**_HEADERS, "ETag": web_pages.file_etag(name), "Vary": "Accept-Encoding"}
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(web_pages.read_file(name), headers=headers, media_type=media_type)
+        content = web_pages.read_file(name)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            content = web_pages.gzipped_file(name)
+            headers["Content-Encoding"] = "gzip"
+        return Response(content, headers=headers, media_type=media_type)
 
     return handle

@@ -5,6 +5,7 @@ Both load the same bundle, which ``make web`` builds from ``server/web/app``.
 
 from __future__ import annotations
 
+import gzip
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -77,5 +78,12 @@ def read_file(name: str) -> bytes:
 
 
 @cache
+def gzipped_file(name: str) -> bytes:
+    """Return a file of the bundle, compressed."""
+    return gzip.compress(read_file(name), mtime=0)
+
+
+@cache
 def file_etag(name: str) -> str:
-    return f'"{sha256(read_file(name)).hexdigest()[:32]}"'
+    """Return a weak tag, which is the same for the compressed file."""
+    return f'W/"{sha256(read_file(name)).hexdigest()[:32]}"'

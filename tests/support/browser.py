@@ -23,6 +23,16 @@ PROGRAM = next(
     None,
 )
 
+#: For Playwright. Without these, Chromium contacts servers of its maker.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
 # Moves the pipe ends to descriptors 3 and 4; copies them first, because they may overlap.
 _ON_3_AND_4 = """
 import os, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from anyio.from_thread import start_blocking_portal
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -30,15 +30,6 @@ ALBUM, PRIVATE = "album", "private"
 PICTURES = 16
 #: What a hostile file says; the page must show it as text.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-#: Without these, Chromium contacts servers of its maker.
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @dataclass(frozen=True)
@@ -140,8 +131,9 @@ def chromium() -> Iterator[Browser]:
     """
     if browser.PROGRAM is None:
         pytest.skip("needs Chromium")
+    expect.set_options(timeout=60_000)  # the first call waits for the models
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=browser.PROGRAM, args=[*_FLAGS])
+        opened = playwright.chromium.launch(executable_path=browser.PROGRAM, args=[*browser.FLAGS])
         yield opened
         opened.close()
 

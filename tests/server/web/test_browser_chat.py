@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from sightline.server import web as web_package
 from tests.server.web.conftest import ALBUM, Album, WebServer
+from tests.support import chat_host
 
 OpenPage = Callable[..., Page]
-_APP = Path(web_package.__file__).resolve().parent / "app"
-_MODULES = _APP / "node_modules"
-_HOST = Path(__file__).parent / "host" / "host.ts"
 
 pytestmark = pytest.mark.skipif(
-    not (_MODULES / "vite").is_dir(), reason="needs the npm packages of the web app: make web"
+    not chat_host.CAN_BUILD, reason="needs the npm packages of the web app: make web"
 )
 
 
 @pytest.fixture(scope="module")
 def host_script(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Bundle the host page."""
-    folder = tmp_path_factory.mktemp("host")
-    config = folder / "vite.config.mjs"
-    config.write_text(
-        f"""export default {{
-            root: {str(_APP)!r}, configFile: false, logLevel: "error",
-            resolve: {{ preserveSymlinks: true }},
-            build: {{ outDir: {str(folder)!r}, emptyOutDir: false, minify: false,
-                lib: {{ entry: {str(_APP / "host-for-tests.ts")!r}, formats: ["es"],
-                        fileName: "host" }} }} }};"""
-    )
-    # Beside the packages, because imports are resolved from the folder of the file.
-    entry = _APP / "host-for-tests.ts"
-    entry.write_text(_HOST.read_text())
-    try:
-        command = ["node", str(_MODULES / "vite" / "bin" / "vite.js"), "build", "-c", str(config)]
-        subprocess.run(command, cwd=_APP, check=True, capture_output=True, timeout=120)
-    finally:
-        entry.unlink()
-    (script,) = folder.glob("host*.js")
-    return script.read_text()
+    return chat_host.build(tmp_path_factory.mktemp("host"))
 
 
 @pytest.fixture

@@ -40,6 +40,14 @@ def test_words_find_the_picture_and_show_why(
     expect(dialog).to_contain_text("rank 1")
 
 
+def test_only_words_of_the_query_are_marked(web: WebServer, open_page: OpenPage) -> None:
+    page = open_page(web.url)
+    _search(page, "the hostile cap in it")
+    snippet = page.locator(".card", has_text="hostile").locator(".snippet").first
+    # "the", "cap" and "hostile" begin words; "it" and "in" are too short to tell anything.
+    assert snippet.locator("mark").all_inner_texts() == ["hostile", "cap"]
+
+
 def test_the_tool_call_of_a_search_can_be_copied(web: WebServer, open_page: OpenPage) -> None:
     page = open_page(f"{web.url}#/search?q=bus&collection={ALBUM}&weight=0.2")
     page.get_by_role("button", name="Copy the tool call").click()

@@ -172,6 +172,50 @@ def test_the_place_of_a_hit_is_marked_without_drawing(
     assert corners == pytest.approx([0.5, 0.6, 0.7, 0.65])
 
 
+def _draw(page: Page, label: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.get_by_role("button", name="Draw a box").click()
+    _drag(page, start, end)
+    page.get_by_label("Label").last.fill(label)
+
+
+def _save(page: Page) -> None:
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+
+
+def test_two_tabs_add_boxes_to_the_same_picture(
+    web: WebServer, album: Album, open_page: OpenPage
+) -> None:
+    asset = asset_of(album, 11)
+    first, second = (_open(web, open_page, asset) for _ in range(2))
+    _draw(first, "left", (0.1, 0.1), (0.3, 0.3))
+    _draw(second, "right", (0.6, 0.6), (0.8, 0.8))
+    _save(first)
+    _save(second)
+    assert sorted(second.locator(".frame.own .label").all_inner_texts()) == ["left", "right"]
+    assert [label for label, *_ in saved_boxes(album, asset)] == ["left", "right"]
+
+
+def test_a_box_that_was_changed_in_another_tab_is_not_overwritten(
+    web: WebServer, album: Album, open_page: OpenPage
+) -> None:
+    asset = asset_of(album, 12)
+    first = _open(web, open_page, asset)
+    _draw(first, "cup", (0.2, 0.2), (0.4, 0.4))
+    _save(first)
+    second = _open(web, open_page, asset)
+    expect(second.locator(".frame.own")).to_have_count(1)
+    first.get_by_label("Label").fill("mug")
+    _save(first)
+    second.get_by_label("Label").fill("glass")
+    second.get_by_role("button", name="Save").click()
+    expect(second.get_by_text("Nothing was saved: these boxes were changed")).to_be_visible()
+    assert [label for label, *_ in saved_boxes(album, asset)] == ["mug"]
+    expect(second.locator(".frame.own .label")).to_have_text(["mug", "glass"])
+    _save(second)
+    assert [label for label, *_ in saved_boxes(album, asset)] == ["mug", "glass"]
+
+
 def test_an_unnamed_box_is_not_saved(web: WebServer, album: Album, open_page: OpenPage) -> None:
     asset = asset_of(album, 3)
     page = _open(web, open_page, asset)

@@ -8,6 +8,7 @@ from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp.types import TextResourceContents
 
 from sightline.server.http.http_server import start_http_server
+from sightline.server.web.web_pages import FILES, gzipped_file, read_file
 from sightline.tools.registry import CHAT_APP_URI
 from tests.server.http.test_http_server import connect
 from tests.server.web.conftest import WebServer
@@ -34,6 +35,22 @@ async def test_an_unchanged_file_is_not_sent_again(web: WebServer) -> None:
         )
     assert len(first.content) > 10_000
     assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_a_file_is_compressed_for_clients_that_accept_it(web: WebServer, name: str) -> None:
+    async with httpx2.AsyncClient() as http:
+        compressed = await http.get(f"{web.url}ui/{name}", headers={"Accept-Encoding": "gzip"})
+        plain = await http.get(f"{web.url}ui/{name}", headers={"Accept-Encoding": "identity"})
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert compressed.content == plain.content == read_file(name)
+    assert int(compressed.headers["content-length"]) < len(plain.content) / 2
+    assert compressed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+
+
+def test_the_bundle_is_small() -> None:
+    assert sum(len(gzipped_file(name)) for name in FILES) < 300_000
 
 
 async def test_the_page_can_be_turned_off(web: WebServer) -> None:

@@ -6,6 +6,7 @@ import { AppBridge, PostMessageTransport } from "@modelcontextprotocol/ext-apps/
 interface Host {
   /** What the app gave the model. */
   told: string[];
+  theme: "dark" | "light";
   show(tool: string, args: Record<string, unknown>): Promise<void>;
 }
 
@@ -13,6 +14,7 @@ const APP = "ui://sightline/app.html";
 
 const host: Host = {
   told: [],
+  theme: "dark",
   async show(tool, args) {
     const client = new Client({ name: "test-host", version: "1.0.0" });
     await client.connect(new StreamableHTTPClientTransport(new URL("mcp", location.origin)));
@@ -30,7 +32,7 @@ const host: Host = {
       client,
       { name: "test-host", version: "1.0.0" },
       { serverTools: {}, serverResources: {}, updateModelContext: { text: {} } },
-      { hostContext: { theme: "dark", toolInfo: { id: 1, tool: info as never } } },
+      { hostContext: { theme: host.theme, toolInfo: { id: 1, tool: info as never } } },
     );
     bridge.onupdatemodelcontext = async ({ content }) => {
       host.told.push(JSON.stringify(content));

@@ -101,6 +101,8 @@ const EN = {
   "boxes.mark": "Mark {label}",
   "boxes.needLabel": "Give every box a label before you save.",
   "boxes.unsaved": "Not saved yet",
+  "boxes.conflict":
+    "Nothing was saved: these boxes were changed elsewhere. Both are shown; save again to keep yours.",
   "boxes.none": "No boxes yet.",
   "boxes.select": "Box {label}. Arrows move, Shift and arrows change the size, Delete removes.",
   "ask.question": "Question",
@@ -253,6 +255,7 @@ const ZH: Record<MessageKey, string> = {
   "boxes.mark": "标注 {label}",
   "boxes.needLabel": "保存前请为每个框填写标签。",
   "boxes.unsaved": "尚未保存",
+  "boxes.conflict": "未保存：这些框已在别处更改。两者都已显示；再次保存即可保留您的框。",
   "boxes.none": "还没有框。",
   "boxes.select": "框 {label}。方向键移动，Shift 加方向键改变大小，Delete 删除。",
   "ask.question": "问题",

@@ -22,6 +22,8 @@ export function BoxPanel(props: {
   onShow(box: Box): void;
   onDraw(): void;
   onSaved(): Promise<void>;
+  /** Reads the saved boxes again; returns whether somebody changed those that are edited here. */
+  onFailed(): Promise<boolean>;
 }) {
   const { connection, text, notify, fail } = useApp();
   const { boxes } = props;
@@ -39,7 +41,9 @@ export function BoxPanel(props: {
       await props.onSaved();
       notify(done);
     } catch (error) {
-      fail(error);
+      const isConflict = await props.onFailed().catch(() => false);
+      if (isConflict) notify(text("boxes.conflict"));
+      else fail(error);
     } finally {
       setBusy(false);
     }

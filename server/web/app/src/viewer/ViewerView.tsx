@@ -52,15 +52,18 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
   const [lines, setLines] = useState<TextHit[]>();
   const boxes = useBoxes();
 
-  const load = async () => {
+  const read = async () => {
     const result = await connection.call<ViewedImage>("view_image", {
       asset: id,
       annotated: true,
       inline: false,
     });
     setViewed(result);
-    boxes.load((result.annotations ?? []).filter((each) => each.mine).map(fromAnnotation));
+    const all = result.annotations ?? [];
+    const own = all.filter((each) => each.mine).map(fromAnnotation);
+    return { own, ids: new Set(all.map((each) => each.id)) };
   };
+  const load = async () => boxes.load((await read()).own);
   useEffect(() => {
     load().catch(fail);
   }, [id, connection]);
@@ -156,6 +159,10 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
             onShow={(box) => setZoom(zoomTo(box))}
             onDraw={() => setDrawing(!drawing)}
             onSaved={load}
+            onFailed={async () => {
+              const { own, ids } = await read();
+              return boxes.rebase(own, ids);
+            }}
           />
           <Facts asset={asset} notes={viewed.notes} />
           <p class="actions">

@@ -30,7 +30,7 @@ interface History {
 }
 
 type Action =
-  | { type: "load"; boxes: EditedBox[] }
+  | { type: "load"; state: State }
   | { type: "change"; state: State; merge: boolean }
   | { type: "undo" }
   | { type: "redo" };
@@ -42,7 +42,7 @@ function reduce(history: History, action: Action): History {
   const { past, present, future } = history;
   switch (action.type) {
     case "load":
-      return { past: [], present: { boxes: action.boxes, deleted: [] }, future: [] };
+      return { past: [], present: action.state, future: [] };
     case "change":
       return {
         past: action.merge && past.length ? past : [...past.slice(-MAX_STEPS), present],
@@ -89,7 +89,27 @@ export function useBoxes() {
   } as History);
   const { boxes, deleted } = history.present;
 
-  const load = useCallback((loaded: EditedBox[]) => dispatch({ type: "load", boxes: loaded }), []);
+  const load = useCallback(
+    (loaded: EditedBox[]) => dispatch({ type: "load", state: { boxes: loaded, deleted: [] } }),
+    [],
+  );
+  /**
+   * Takes over what was saved elsewhere and keeps the edits; returns whether they were in conflict.
+   * `ids` are those of all saved boxes, also of other people and models.
+   */
+  const rebase = (saved: EditedBox[], ids: ReadonlySet<number>): boolean => {
+    const isGone = (id: number | undefined) => id !== undefined && !ids.has(id);
+    const edited = boxes.filter((each) => each.changed);
+    const kept = saved.filter(
+      ({ id }) => !deleted.includes(id ?? 0) && !edited.some((each) => each.id === id),
+    );
+    const state = {
+      boxes: [...kept, ...edited.map((each) => (isGone(each.id) ? { ...each, id: undefined } : each))],
+      deleted: deleted.filter((id) => ids.has(id)),
+    };
+    dispatch({ type: "load", state });
+    return deleted.some(isGone) || edited.some((each) => isGone(each.id));
+  };
   /** `instead` is the id of a saved box of a model that the next save deletes. */
   const add = (box: Box, label: string, instead?: number): string => {
     const key = newKey();
@@ -125,6 +145,7 @@ export function useBoxes() {
     boxes,
     deleted,
     load,
+    rebase,
     add,
     change,
     remove,
