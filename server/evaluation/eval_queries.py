@@ -18,10 +18,9 @@ from sightline.storage.errors import shown
 from sightline.storage.records import assets
 from sightline.storage.records.assets import FileAsset, FilePassage
 from sightline.storage.retrieval.hydrate import hydration
-from sightline.storage.types import PassageKind
+from sightline.storage.types import ASSET_ID, PassageKind
 from sightline.storage.unicode_forms import normalize_form
 
-ASSET_ID = re.compile(r"[0-9a-z]{12}")
 _PASSAGE = re.compile(r"p(\d{1,18})")
 _MAX_NAMES_IN_ERROR = 3
 

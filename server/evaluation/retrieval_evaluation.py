@@ -16,7 +16,6 @@ import numpy as np
 
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean
 from sightline.server.evaluation.eval_queries import (
-    ASSET_ID,
     EvalQuery,
     Grades,
     RunQuery,
@@ -42,6 +41,7 @@ from sightline.storage.retrieval.search_types import (
     PassageRequest,
     Selection,
 )
+from sightline.storage.types import ASSET_ID
 from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -203,9 +203,9 @@ async def _clip_scores(
     parts = [await encoder.encode_texts(texts[start : start + _TEXT_BATCH]) for start in batches]
     text_vectors = np.concatenate(parts)
     async with database.connection() as connection:
-        space = await embedding_spaces.get_or_create(connection, encoder.identity, "asset")
+        space = await embedding_spaces.find(connection, encoder.identity, "asset")
         ids = sorted({id_ for group in groups.values() for id_ in group if id_})
-        vectors = await asset_vectors(connection, space, ids)
+        vectors = {} if space is None else await asset_vectors(connection, space, ids)
     scores: dict[str, Estimate] = {}
     for name, group in groups.items():
         scored = [index for index, id_ in enumerate(group) if id_ in vectors]

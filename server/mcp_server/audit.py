@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,10 +25,10 @@ from sightline.server.observability.logs import request_fields
 from sightline.server.observability.metrics import Outcome
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.files import private_opener
+from sightline.storage.types import ASSET_ID
 
 logger = logging.getLogger(__name__)
 
-_ASSET_ID = re.compile(r"[0-9a-z]{12}")
 _MAX_ASSETS = 100
 _MAX_ARGUMENTS = 20
 _MAX_CHARS = 64
@@ -134,5 +133,5 @@ def _assets(arguments: Mapping[str, object]) -> list[str]:
     ids: list[str] = []
     for value in arguments.values():
         items = value if isinstance(value, list) else [value]
-        ids += [item for item in items if isinstance(item, str) and _ASSET_ID.fullmatch(item)]
+        ids += [item for item in items if isinstance(item, str) and ASSET_ID.fullmatch(item)]
     return ids[:_MAX_ASSETS]

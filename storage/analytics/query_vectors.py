@@ -87,10 +87,10 @@ async def _find_space(
             )
         space.require(encoder.identity)
         return space
+    space = await embedding_spaces.find(connection, encoder.identity, level)
+    if space is not None:
+        return space
     spaces = await embedding_spaces.list_spaces(connection)
-    for each in spaces:
-        if each.level == level and each.identity == encoder.identity:
-            return each
     known = ", ".join(f"{each.id} ({each.level} of {each.identity.name})" for each in spaces)
     raise InvalidArgumentError(
         f"No vectors of the level {level!r} were made by {encoder.identity}. Embedding spaces: "

@@ -82,18 +82,27 @@ async def get_or_create(
             f"{identity} makes vectors of {identity.dimension} dimensions. An index supports 1 to "
             f"{_MAX_DIMENSION}."
         )
-    params = {**asdict(identity), "level": level}
-    space_id = await fetch_value(connection, _SQL["find"], params)
-    if space_id is None:
+    space = await find(connection, identity, level)
+    if space is None:
         async with connection.transaction():
             await lock(connection, _ALL_SPACES)
             await connection.execute(_SQL["creation_settings"])
-            space_id = await fetch_value(connection, _SQL["find"], params)
-            if space_id is None:
+            space = await find(connection, identity, level)
+            if space is None:
+                params = {**asdict(identity), "level": level}
                 space_id = await fetch_value(connection, _SQL["insert"], params)
                 space = EmbeddingSpace(space_id, identity, level)
                 await create_partition(connection, space)
-    return EmbeddingSpace(space_id, identity, level)
+    return space
+
+
+async def find(
+    connection: Connection, identity: EncoderIdentity, level: Level
+) -> EmbeddingSpace | None:
+    """Return the space of an encoder at a level, or None if there is none."""
+    params = {**asdict(identity), "level": level}
+    space_id = await fetch_value(connection, _SQL["find"], params)
+    return None if space_id is None else EmbeddingSpace(space_id, identity, level)
 
 
 async def create_partition(connection: Connection, space: EmbeddingSpace) -> None:

@@ -17,6 +17,7 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.records import embedding_spaces
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.tools.shared.dependencies import Dependencies
@@ -84,6 +85,18 @@ async def test_each_retriever_and_the_final_order_are_ranked(
     assert (gain.value, gain.low, gain.high) == (0.5, 0.5, 0.5)
     section = await retrieval_section(deps, task)
     assert section.headlines[0].label == "nDCG@10, fused and reranked"
+
+
+async def test_an_evaluation_creates_no_embedding_space(
+    deps: Dependencies, database: Database, tmp_path: Path
+) -> None:
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM sightline.collection_embedding_space")
+        await embedding_spaces.drop_unused(connection)
+    task = await evaluate(deps, tmp_path, query="red wall", relevant=["red.jpg"])
+    assert task.queries[0].first_relevant_rank("fused") == 2  # by words
+    async with database.connection() as connection:
+        assert await embedding_spaces.list_spaces(connection) == []
 
 
 async def test_a_query_without_reranking_uses_the_fused_ranking_and_is_reported(
