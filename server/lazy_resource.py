@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,8 @@ State = Literal["loading", "ready", "failed"]
 
 #: Reports to the client of the current call what the call waits for. Set for each tool call.
 on_wait: ContextVar[Callable[[str], Awaitable[None]] | None] = ContextVar("on_wait", default=None)
+#: Whether the current call waits without limit: a person waits for it, who can stop it.
+is_patient: ContextVar[bool] = ContextVar("is_patient", default=False)
 
 _PROGRESS_INTERVAL_SECONDS = 2.0
 _MIN_RETRY_SECONDS = 0.5
@@ -57,9 +60,10 @@ C = TypeVar("C", bound=Closeable)
 class LazyResource(Generic[T]):
     """Opens an async context manager in a task, and closes it at the end.
 
-    ``get`` waits up to ``timeout_seconds`` and raises ``error_type``. Errors of the types in
-    ``retry_on`` are retried for ever. Any other error is final and is passed to ``on_failure``.
-    Opening starts after ``delay_seconds`` (None: never), at `request` or at the first ``get``.
+    ``get`` waits up to ``timeout_seconds``, unless ``is_patient``, and raises ``error_type``.
+    Errors of the types in ``retry_on`` are retried for ever. Any other error is final and is
+    passed to ``on_failure``. Opening starts after ``delay_seconds`` (None: never), at `request` or
+    at the first ``get``.
     """
 
     name: str
@@ -112,7 +116,7 @@ class LazyResource(Generic[T]):
         Raises ``error_type``: with the reason if the last attempt failed, or after the timeout.
         """
         self.request()
-        deadline = time.monotonic() + self.timeout_seconds
+        deadline = math.inf if is_patient.get() else time.monotonic() + self.timeout_seconds
         while self.state == "loading":
             remaining = deadline - time.monotonic()
             if remaining <= 0:

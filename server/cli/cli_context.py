@@ -23,9 +23,13 @@ async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     from sightline.server.observability.metrics import Metrics
     from sightline.server.runtime import Runtime
 
-    patient = settings.replace(startup_timeout_seconds=math.inf)
-    async with Runtime(patient, Metrics(), uses_llama_index=False) as runtime:
+    async with Runtime(_patient(settings), Metrics(), uses_llama_index=False) as runtime:
         yield runtime.dependencies()
+
+
+def _patient(settings: Settings) -> Settings:
+    """Return the settings without a limit for loading: who waits for a command can stop it."""
+    return settings.replace(startup_timeout_seconds=math.inf)
 
 
 class ToolFailedError(SightlineError):
@@ -49,7 +53,7 @@ async def call_tool_with_images(
 ) -> CalledTool:
     """Call a tool of a running server, or else of one in this process.
 
-    Raises ToolFailedError.
+    It waits without limit for the database and models. Raises ToolFailedError.
     """
     reply = ask_running_server(settings, tool, arguments) if asks_server else None
     if reply is not None:
@@ -63,7 +67,8 @@ async def call_tool_with_images(
     from sightline.server.app import create_app
     from sightline.tools.shared.tool_results import read_images, read_result
 
-    async with Client(create_app(settings, uses_llama_index=False, preloads=False)) as client:
+    app = create_app(_patient(settings), uses_llama_index=False, preloads=False)
+    async with Client(app) as client:
         result = await client.call_tool(tool, arguments)
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]

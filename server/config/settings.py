@@ -330,7 +330,8 @@ class Settings(BaseSettings):
     """Images in results: `inline`, or `link` for clients that convert images to text. Then a call
     returns images only with `inline=true`. A connection may choose with `/mcp?images=link`."""
     startup_timeout_seconds: Seconds = 25.0
-    """How long a call waits for a model or database that is still loading."""
+    """How long a call waits for a model or database that is still loading. A command in a terminal
+    waits without a limit."""
     database: DatabaseSettings = DatabaseSettings()
     encoder: EncoderSettings = EncoderSettings()
     detector: DetectorSettings = DetectorSettings()

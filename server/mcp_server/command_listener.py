@@ -20,6 +20,7 @@ from mcp import Client
 from mcp.types import TextContent
 
 from sightline.server.config import Settings
+from sightline.server.lazy_resource import is_patient
 from sightline.server.mcp_server.command_socket import (
     MAX_PATH_BYTES,
     SUFFIX,
@@ -140,6 +141,7 @@ class _CommandListener:
                     await task
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        is_patient.set(True)  # in the context of this task
         async with Client(self._server) as client:
             result = await client.call_tool(tool, arguments)
         if result.is_error:

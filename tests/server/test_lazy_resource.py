@@ -14,6 +14,7 @@ import pytest
 
 from sightline.server.lazy_resource import (
     LazyResource,
+    is_patient,
     on_wait,
     open_in_thread,
     run_in_daemon_thread,
@@ -73,6 +74,18 @@ async def test_a_call_waits_no_longer_than_the_timeout_and_says_to_try_again() -
     async with lazy(Door(), timeout_seconds=0.01) as resource:
         with pytest.raises(DatabaseUnavailableError, match=r"still loading .* try again"):
             await resource.get()
+
+
+async def test_a_call_of_a_person_waits_longer_than_the_timeout() -> None:
+    door = Door()
+    async with lazy(door, timeout_seconds=1e-9) as resource:
+        is_patient.set(True)
+        waiting = asyncio.create_task(resource.get())
+        is_patient.set(False)
+        with pytest.raises(DatabaseUnavailableError, match="still loading"):
+            await resource.get()
+        door.unlocked.set()
+        assert await waiting == "open"
 
 
 async def test_a_call_starts_a_delayed_opening() -> None:

@@ -114,7 +114,8 @@ async def test_a_command_gets_the_errors_of_the_tool(tmp_path: Path) -> None:
 async def test_results_and_errors_are_those_of_a_command_without_a_server(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    settings = make_settings(tmp_path, database__url=database_dsn)
+    # Both wait longer than a client does.
+    settings = make_settings(tmp_path, database__url=database_dsn, startup_timeout_seconds=1e-9)
     calls = [
         ("list_collections", {}),
         ("search_text", {"query": "a van", "collection": "nowhere"}),
