@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from sightline.server.auth.cursor_key import load_signing_key
@@ -158,7 +158,7 @@ class Runtime:
         # Once: who may replace a root by a link later must not move it.
         self._allowed_roots = tuple(root.resolve() for root in settings.allowed_roots)
         self._ingest_capacity = IngestCapacity(ingest_options(settings), observer=metrics.ingest)
-        self._signing_key = load_signing_key(settings)
+        self._signing_key = cache(partial(load_signing_key, settings))  # may write a file
         self._search_caches = SearchCaches()
         self._search_slots = FairSemaphore(
             MAX_CONCURRENT_SEARCHES, max_waiting=_MAX_WAITING_SEARCHES, what="a search"
@@ -257,7 +257,7 @@ class Runtime:
                 await self.database.get(),
                 await self.encoder.get(),
                 await self._query_encoder(),
-                signing_key=self._signing_key,
+                signing_key=self._signing_key(),
                 reranker=await self.rerank_stage(),
                 caches=self._search_caches,
                 retrieval_log=await self._open_retrieval_log(),
@@ -271,7 +271,7 @@ class Runtime:
             self._passage_search = (await self._search_types.get()).passage_search(
                 await self.database.get(),
                 await self._query_encoder(),
-                signing_key=self._signing_key,
+                signing_key=self._signing_key(),
                 captions_only=self.passage_encoder is None,
                 reranker=await self.rerank_stage(),
                 caches=self._search_caches,

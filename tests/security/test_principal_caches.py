@@ -42,6 +42,7 @@ ALLOWED_CACHES = {
     ("server/models/ocr/text_models.py", "cache"): "models",
     ("server/models/text/vocabulary.py", "cache"): "scripts of single characters",
     ("server/reports/templating.py", "cache"): "templates",
+    ("server/runtime.py", "cache"): "the key of cursors",
     ("server/web/web_pages.py", "cache"): "files of the web app",
     ("storage/db/queries.py", "cache"): "SQL files",
     ("storage/ingest/decode/worker/passages.py", "cache"): "a splitter for each setting",
