@@ -61,17 +61,22 @@ class RepeatLimit(logging.Filter):
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats ``12:00:01 INFO    sightline.server.stdio: message``.
+    """Formats ``12:00:01 INFO    sightline.server.stdio: message request=0123456789abcdef``.
 
-    Messages can contain text of callers. It cannot start a new line or move the cursor of a
-    terminal, because control characters are escaped. Lines of a traceback are indented.
+    The lines of a command have no request, because all would have the same. Messages can contain
+    text of callers. It cannot start a new line or move the cursor of a terminal, because control
+    characters are escaped. Lines of a traceback are indented.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_command: bool = False) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+        self._is_command = is_command
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return _escape_control_characters(_redacted(super().formatMessage(record)))
+        text = _escape_control_characters(_redacted(super().formatMessage(record)))
+        request = None if self._is_command else current_request()
+        # Last, where no text of a caller can follow.
+        return text if request is None else f"{text} request={request.id}"
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         return _indent(_redacted_lines(super().formatException(ei)))
@@ -156,7 +161,8 @@ def configure(settings: Settings, *, is_command: bool = False) -> None:
     variables that look like misspelled settings.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if settings.log.format == "json" else _TextFormatter())
+    is_json = settings.log.format == "json"
+    handler.setFormatter(_JsonFormatter() if is_json else _TextFormatter(is_command=is_command))
     handler.addFilter(RepeatLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -177,7 +183,7 @@ def configure(settings: Settings, *, is_command: bool = False) -> None:
 def escape_unconfigured() -> None:
     """Escape messages also in a command that does not configure logging."""
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(_TextFormatter())
+        logging.lastResort.setFormatter(_TextFormatter(is_command=True))
         logging.lastResort.addFilter(_is_not_raised)
 
 

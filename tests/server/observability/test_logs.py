@@ -10,6 +10,7 @@ import pytest
 
 from sightline.server.config import load_settings
 from sightline.server.observability import logs
+from sightline.storage.isolation.request_identity import RequestIdentity, as_request
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,22 @@ def test_json_logs_have_one_object_per_line(capsys: pytest.CaptureFixture[str]) 
     entry = json.loads(line)
     assert (entry["level"], entry["logger"]) == ("error", "sightline.test")
     assert "ValueError" in entry["traceback"]
+
+
+def test_a_line_of_a_request_ends_with_its_id(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("sightline.test")
+    with as_request(RequestIdentity("0123456789abcdef")):
+        logs.configure(load_settings())
+        for text in ("no van", "request=forged", "x" * 9_000):
+            logger.warning(text)
+        lines = capsys.readouterr().err.splitlines()
+        assert [each.endswith(" request=0123456789abcdef") for each in lines] == [True] * 3
+        logs.configure(load_settings(), is_command=True)
+        logger.warning("no van")
+        assert capsys.readouterr().err.endswith(": no van\n")
+    logs.configure(load_settings())
+    logger.warning("no van")
+    assert capsys.readouterr().err.endswith(": no van\n")
 
 
 def test_the_level_applies_to_sightline_but_not_to_libraries(
