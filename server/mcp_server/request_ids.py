@@ -38,11 +38,10 @@ async def identify_request(
 
 def _with_id(result: HandlerResult, request_id: str) -> HandlerResult:
     """Return a result, with the id if it is that of a call that failed."""
-    match result:
-        case CallToolResult(is_error=True):
-            meta = {**(result.meta or {}), META_KEY: request_id}
-            return result.model_copy(update={"meta": meta})
-        case {"isError": True, **rest}:  # as it is sent
-            meta = {**(rest.pop("_meta", None) or {}), META_KEY: request_id}
-            return {"isError": True, **rest, "_meta": meta}
+    if isinstance(result, CallToolResult) and result.is_error:
+        meta = {**(result.meta or {}), META_KEY: request_id}
+        return result.model_copy(update={"meta": meta})
+    if isinstance(result, dict) and result.get("isError") is True:  # as it is sent
+        meta = {**(result.get("_meta") or {}), META_KEY: request_id}
+        return {**result, "_meta": meta}
     return result

@@ -201,8 +201,8 @@ def _usable_spaces(
         for name, encoder in outdated.items()
     )
     by_collection: dict[int, SpaceMismatchError] = {}
-    for (id_, _), error in mismatches.items():
-        by_collection.setdefault(id_, error)
+    for (id_, _), mismatch in mismatches.items():
+        by_collection.setdefault(id_, mismatch)
     return spaces, by_collection, notes
 
 
@@ -262,8 +262,8 @@ def _field(path: list[str], types: list[str], is_numeric_text: bool) -> Metadata
 
 async def _scope_rows(connection: Connection, requested: tuple[str, ...] | None) -> list[_ScopeRow]:
     names = None if requested is None else [normalize_name(each) for each in requested]
-    if names is not None and any("\x00" in name for name in names):
-        raise UnknownNameError("collection", requested, await collections.names(connection))
+    if invalid := [name for name in names or () if "\x00" in name]:
+        raise UnknownNameError("collection", invalid[0], await collections.names(connection))
     rows = await fetch_all(connection, _SQL["scope"], {"names": names}, row=_ScopeRow)
     missing = set(names or ()) - {row.name for row in rows}
     if missing:
