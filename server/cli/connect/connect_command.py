@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,12 @@ from sightline.server.cli.connect.client_catalog import (
     StdioServer,
 )
 from sightline.server.config import set_variables
-from sightline.server.observability.terminal import write_lines, write_table
+from sightline.server.observability.terminal import (
+    lines_on_stderr,
+    write_json,
+    write_lines,
+    write_table,
+)
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.files import SpecialFileError, write_private
 
@@ -60,35 +65,44 @@ def configure_connect(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write the SIGHTLINE_* variables that are secrets",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_connect(arguments: argparse.Namespace) -> None:
     """Change or print the configuration of a client, or list all clients."""
+    with lines_on_stderr() if arguments.json else nullcontext():
+        result = _run(arguments)
+    if arguments.json:
+        write_json(result)
+
+
+def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if _NAME.fullmatch(arguments.name) is None:
         raise ConfigurationError(
             f"--name {shown(arguments.name)} is wrong. Use 1 to 64 letters, digits, '-' and '_'."
         )
     platform = ClientPlatform.current()
     if arguments.client is None:
-        _list_clients(platform, arguments.name)
-        return
+        return {"clients": _list_clients(platform, arguments.name)}
     client = CLIENTS[arguments.client]
+    result: dict[str, Any] = {"client": client.id, "file": str(client.file(platform))}
     if arguments.remove:
-        _remove(client, platform, arguments.name)
-        return
+        return {**result, "is_changed": _remove(client, platform, arguments.name)}
     server, secrets, left_out = _server(arguments)
     entry = client.entry(server, arguments.name, platform)
     if arguments.print:
         write_lines(f"{client.title}: {client.file(platform)}", error=True)
         write_lines(*client.document.render(arguments.name, entry).split("\n"))
+        result["entry"] = entry
     else:
-        _write(client, platform, arguments.name, entry, secrets)
+        result["is_changed"] = _write(client, platform, arguments.name, entry, secrets)
     if left_out:
         write_lines(
             f"Secrets were left out: {', '.join(left_out)}. Write them into sightline.toml, or add "
             "--include-secrets.",
             error=True,
         )
+    return {**result, "secrets_left_out": list(left_out)}
 
 
 def executable() -> str:
@@ -133,18 +147,28 @@ def _server(
     return HttpServer(arguments.http, arguments.token, arguments.token_env), secrets, ()
 
 
-def _list_clients(platform: ClientPlatform, name: str) -> None:
-    rows = []
+def _list_clients(platform: ClientPlatform, name: str) -> list[dict[str, Any]]:
+    rows, listed = [], []
     for client in CLIENTS.values():
         path = client.file(platform)
+        configured: bool | None
         try:
             configured = client.document.entry(_read(path), name) is not None
             state = "yes" if configured else "no"
         except (ConfigurationError, ValueError):
-            state = "unreadable file"
-        installed = "yes" if client.is_installed(platform) else "no"
-        rows.append((client.id, installed, state, str(path)))
+            configured, state = None, "unreadable file"
+        is_installed = client.is_installed(platform)
+        rows.append((client.id, "yes" if is_installed else "no", state, str(path)))
+        listed.append(
+            {
+                "client": client.id,
+                "is_installed": is_installed,
+                "is_configured": configured,
+                "file": str(path),
+            }
+        )
     write_table(("client", "installed", "configured", "file"), rows)
+    return listed
 
 
 def _write(
@@ -153,23 +177,26 @@ def _write(
     name: str,
     entry: dict[str, Any],
     secrets: Iterable[str],
-) -> None:
+) -> bool:
+    """Add the server to the file of a client; return whether that changed it."""
     path = client.file(platform)
     with _explained(path):
         before = _read(path)
         old = client.document.entry(before, name)
         if old == entry:
             write_lines(f"{client.title} already has this server: {path}")
-            return
+            return False
         after = client.document.with_entry(before, name, entry)
     _show_change(client, path, name, old, entry, secrets)
     _replace(path, before, after)
     write_lines(client.next_step)
     if not client.is_installed(platform):
         write_lines(f"{client.title} does not seem to be installed.", error=True)
+    return True
 
 
-def _remove(client: McpClient, platform: ClientPlatform, name: str) -> None:
+def _remove(client: McpClient, platform: ClientPlatform, name: str) -> bool:
+    """Remove the server from the file of a client; return whether that changed it."""
     path = client.file(platform)
     with _explained(path):
         before = _read(path)
@@ -177,10 +204,11 @@ def _remove(client: McpClient, platform: ClientPlatform, name: str) -> None:
         after = client.document.without_entry(before, name)
     if old is None:
         write_lines(f"{client.title} has no server {name!r}: {path}")
-        return
+        return False
     _show_change(client, path, name, old, None)
     _replace(path, before, after)
     write_lines(client.next_step)
+    return True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def configure_models(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     help_ = "convert a model folder to ONNX and compare both (needs the extra gpu)"
     parser = kinds.add_parser("export", help=help_, description=help_)
     parser.add_argument(
@@ -135,6 +137,14 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _pull(arguments: argparse.Namespace) -> None:
+    with terminal.lines_on_stderr() if arguments.json else nullcontext():
+        model, is_new = _pulled(arguments)
+    if arguments.json:
+        terminal.write_json({**_summary(model), "is_new": is_new})
+
+
+def _pulled(arguments: argparse.Namespace) -> tuple[InstalledModel, bool]:
+    """Return the model, and whether it was downloaded now."""
     from sightline.server.models.hub.hub_client import HubClient
     from sightline.server.models.hub.pull import PullRequest, find_pulled, plan_pull, pull_model
     from sightline.server.models.store.model_store import ModelStore
@@ -145,18 +155,19 @@ def _pull(arguments: argparse.Namespace) -> None:
     model = find_pulled(store, request, request.revision)
     if model is not None:
         _write_complete(model)
-        return
+        return model, False
     with HubClient.from_environment(os.environ) as client:
         plan = plan_pull(client, request)
         model = find_pulled(store, request, plan.revision.commit)
         if model is not None:
             _write_complete(model)
-            return
+            return model, False
         write_lines(
             f"{request.repository} at {plan.revision.commit[:12]}, {plan.size / _MIB:,.0f} MiB",
             f"license: {plan.license}",
         )
-        with terminal.progress_bar(shown=not arguments.quiet) as update_bar:
+        is_shown = not arguments.quiet and not arguments.json
+        with terminal.progress_bar(shown=is_shown) as update_bar:
             model = pull_model(
                 client,
                 plan,
@@ -167,6 +178,7 @@ def _pull(arguments: argparse.Namespace) -> None:
             )
     write_lines(f"verified and installed: {model.folder}")
     _write_use(model)
+    return model, True
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -81,9 +81,8 @@ def test_the_help_of_a_command_has_an_example_that_parses_and_the_exit_codes(pro
 
 #: They print a protocol, a script, or what another program or a tour prints.
 _WITHOUT_JSON = {
-    *("sightline completion", "sightline connect", "sightline demo", "sightline models pull"),
-    *("sightline open", "sightline serve", "sightline sql", "sightline vlm serve"),
-    "sightline world",
+    *("sightline completion", "sightline demo", "sightline open", "sightline serve"),
+    *("sightline sql", "sightline vlm serve", "sightline world"),
 }
 
 

@@ -73,7 +73,10 @@ def test_f5_revoking_an_analyst_names_what_it_owns(database_dsn: str, run: Run) 
 
 
 def test_f5_an_analyst_without_objects_is_revoked(database_dsn: str, run: Run) -> None:
-    run(database_dsn, "grant-analyst", "review_bob")
+    granted = json.loads(run(database_dsn, "grant-analyst", "review_bob", "--json"))
+    assert set(granted) == {"login", "url"}
+    assert granted["login"] == "review_bob"
+    assert granted["url"].startswith("postgresql://review_bob:")
     assert "Deleted the login review_bob" in run(database_dsn, "revoke-analyst", "review_bob")
 
 
@@ -97,11 +100,29 @@ def test_f8_an_upgrade_does_not_lead_back(monkeypatch: pytest.MonkeyPatch) -> No
         schema_migration._require_upgrade("0002", "0001")
 
 
-def test_f10_doctor_creates_no_database(tmp_path: Path, run: Run) -> None:
+def test_a_restore_prints_what_the_backup_contains(
+    database_dsn: str, empty_dsn: str, tmp_path: Path, run: Run
+) -> None:
+    file = tmp_path / "a.backup"
+    written = json.loads(run(database_dsn, "backup", str(file), "--json"))
+    assert written.pop("bytes") == file.stat().st_size
+    assert written == {
+        "file": str(file),
+        "revision": schema_migration.head(),
+        "stored_files": 0,
+        "originals": 0,
+        "files_outside": 0,
+        "outside_folder": None,
+    }
+    assert json.loads(run(empty_dsn, "restore", str(file), "--json")) == written
+
+
+def test_f10_doctor_creates_no_database_and_no_key(tmp_path: Path, run: Run) -> None:
     said = run(None, "doctor", "--json")
     checks = {each["subject"]: each for each in json.loads(said)["checks"]}
     assert "not created yet" in checks["database (embedded)"]["message"]
     assert not (tmp_path / "data" / "postgres").exists()
+    assert not (tmp_path / "data" / "signing.key").exists()
 
 
 def test_f10_an_asset_whose_file_is_gone_is_shown_and_can_be_forgotten(

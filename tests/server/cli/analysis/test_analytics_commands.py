@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,9 @@ def test_atlas_writes_a_map(capfd: pytest.CaptureFixture[str], tmp_path: Path) -
     assert main(command) == 0
     assert "29 of 29 images, laid out by PCA" in capfd.readouterr().err
     assert path.read_text("utf-8").count("UklGR") == 29  # a WebP each
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capfd.readouterr().out)
+    assert printed == {"file": str(path), "bytes": path.stat().st_size}
     assert main(["atlas", "album", "-o", str(tmp_path / "no" / "map.html")]) == 2
     assert "map.html'. No such file".replace(". ", ": ") in capfd.readouterr().err
 

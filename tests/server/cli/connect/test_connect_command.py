@@ -389,6 +389,38 @@ def test_without_a_client_those_of_the_machine_are_listed(
         ["gemini-cli", "yes", "no"],
         ["goose", "no", "no"],
     ]
+    (home / ".codex" / "config.toml").write_text("[")
+    assert main(["connect", "--json"]) == 0
+    listed = {each["client"]: each for each in json.loads(capsys.readouterr().out)["clients"]}
+    assert list(listed) == list(CLIENTS)
+    assert listed["cursor"] == {
+        "client": "cursor",
+        "is_installed": True,
+        "is_configured": True,
+        "file": str(config_path(home, "cursor")),
+    }
+    assert listed["codex"]["is_configured"] is None
+
+
+def test_what_was_changed_is_printed_as_json(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_VLM__API_KEY", "hunter2")
+
+    def run(*arguments: str) -> dict[str, Any]:
+        assert main(["connect", "cursor", *arguments, "--json"]) == 0
+        printed = capsys.readouterr()
+        assert "hunter2" not in printed.out + printed.err
+        return json.loads(printed.out)
+
+    shown = {"client": "cursor", "file": str(config_path(home, "cursor"))}
+    left_out = {"secrets_left_out": ["SIGHTLINE_VLM__API_KEY"]}
+    assert run("--print")["entry"]["args"] == ["serve"]
+    assert not config_path(home, "cursor").exists()
+    assert run() == {**shown, "is_changed": True, **left_out}
+    assert run() == {**shown, "is_changed": False, **left_out}
+    assert run("--remove") == {**shown, "is_changed": True}
+    assert run("--remove") == {**shown, "is_changed": False}
 
 
 @pytest.mark.parametrize(

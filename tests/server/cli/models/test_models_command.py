@@ -58,12 +58,21 @@ def test_a_pulled_model_is_listed_used_and_removed(hub: ModelHub, run: Run, tmp_
     (listed,) = json.loads(out)["installed"]
     assert listed["name"] == "multilingual-e5-small"
     assert listed["revision"] == model_hub.COMMIT
-    assert run("remove", "multilingual-e5-small")[0] == 0
+    code, out, _ = run("pull", "multilingual-e5-small", "--json")
+    assert code == 0
+    assert json.loads(out) == {**listed, "is_new": False}
+    code, out, _ = run("remove", "multilingual-e5-small", "--json")
+    assert code == 0
+    removed = json.loads(out)
+    assert set(removed) == {"removed", "bytes"}
+    assert removed["removed"] == "multilingual-e5-small"
+    assert removed["bytes"] >= listed["bytes"]  # with its record
     assert json.loads(run("list", "--json")[1])["installed"] == []
 
 
 def test_a_damaged_model_is_shown_and_pulled_again(hub: ModelHub, run: Run, tmp_path: Path) -> None:
-    run("pull", "some/model", "--quiet")
+    code, out, _ = run("pull", "some/model", "--json")
+    assert (code, json.loads(out)["is_new"]) == (0, True)
     graph = tmp_path / "models" / "some--model" / "onnx" / "model.onnx"
     graph.write_bytes(b"cut")
     assert "damaged: onnx/model.onnx" in run("list")[1]
