@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -106,12 +107,12 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
         missing = missing_scope("reading metrics", "metrics", token)
         if missing is not None:
             return PlainTextResponse(f"{missing.message}\n", status_code=403)
-        try:
+        states: dict[str, Any] = {"ready": False, "database": "unreachable"}
+        with suppress(TimeoutError):
             async with asyncio.timeout(_SCRAPE_SECONDS):
-                metrics.readiness(await readiness.result())
-                await library.refresh()
-        except TimeoutError:
-            metrics.readiness({"ready": False, "database": "unreachable"})
+                states = await readiness.result()
+                await library.refresh()  # a large library is not counted in time
+        metrics.readiness(states)
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.custom_route("/healthz", methods=["GET"])(healthz)

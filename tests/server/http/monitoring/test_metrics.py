@@ -115,6 +115,21 @@ async def test_metrics_are_served_while_the_database_is_down(tmp_path: Path) -> 
     assert not [name for name in found if name.startswith("sightline_assets")]
 
 
+async def test_a_library_that_is_not_counted_in_time_is_not_a_database_that_is_down(
+    tmp_path: Path, database_dsn: str
+) -> None:
+    settings = make_settings(tmp_path, database__url=database_dsn)
+    async with start_http_server(settings) as (url, on):
+        async with httpx2.AsyncClient(timeout=60) as http:
+            await http.get(url.replace("/mcp", "/healthz"))  # waits for the start
+        await database_of(on).get()
+        with psycopg.connect(database_dsn) as connection:
+            connection.execute("LOCK sightline.passage")
+            found = samples((await scrape(url.removesuffix("/mcp"))).text)
+    assert found["sightline_resource_ready{of=database}"] == 1
+    assert not [name for name in found if name.startswith("sightline_assets")]
+
+
 async def test_a_scrape_token_reads_metrics_and_nothing_else(
     tmp_path: Path, database_dsn: str
 ) -> None:
