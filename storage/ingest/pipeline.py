@@ -24,12 +24,11 @@ from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, Decode
 from sightline.storage.ingest.decode.decode_stage import DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.transcription import SpeechStage
-from sightline.storage.ingest.decode.tree_reader import TreeReader
 from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
-from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preprocess
+from sightline.storage.ingest.decode.worker_pool import WorkerPool
 from sightline.storage.ingest.detect.detect_stage import DetectorProvider, DetectStage
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
-from sightline.storage.ingest.discover.walk import count, trees_of
+from sightline.storage.ingest.discover_stage import DiscoverStage, HashTask
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
 from sightline.storage.ingest.embed.reliability_stage import judge_encoder
 from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
@@ -43,7 +42,7 @@ from sightline.storage.ingest.progress import (
     IngestSummary,
 )
 from sightline.storage.ingest.store.copy_rows import TargetSpaces
-from sightline.storage.ingest.store.dedup import Deduplicator, hash_files
+from sightline.storage.ingest.store.dedup import Deduplicator
 from sightline.storage.ingest.store.file_listing import ingested_files
 from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, VectorIndexMaintainer
 from sightline.storage.ingest.store.writer import IngestWriter
@@ -160,9 +159,7 @@ class _IngestRun:
     def __post_init__(self) -> None:
         options, batch_size = self.options, self.options.batch_size
         self._queue = DecodeQueue(max_decode_jobs=4 * options.worker_count + batch_size)
-        self._hashed: asyncio.Queue[
-            asyncio.Task[list[stages.HashedFile | stages.FailedSource]] | None
-        ] = asyncio.Queue(4)
+        self._hashed: asyncio.Queue[HashTask | None] = asyncio.Queue(4)
         self._requests: asyncio.Queue[stages.EncodeRequest | None] = asyncio.Queue(2 * batch_size)
         max_sources = 2 * options.write_rows
         self._decoded: asyncio.Queue[stages.DecodedSource | stages.FailedSource | None] = (
@@ -200,6 +197,19 @@ class _IngestRun:
         )
         self._threads = ThreadPoolExecutor(3, "ingest")
         self._stop = threading.Event()
+        self._discover_stage = DiscoverStage(
+            self._hashed,
+            self.stats,
+            options=options,
+            capacity=self.capacity,
+            principal=self.principal,
+            hash_file=self._queue.hash_file,
+            lookahead=self._lookahead,
+            memory=self._memory,
+            in_thread=self._in_thread,
+            stop=self._stop,
+            is_wanted=self.is_wanted,
+        )
         dimension = self.encoder.identity.dimension
         self._embed_stage = EmbedStage(
             BatchEncoder(self.encoder.encode_images, dimension, batch_size),
@@ -223,8 +233,8 @@ class _IngestRun:
         self.stats.notify()
         try:
             async with asyncio.TaskGroup() as tasks:
-                counting = tasks.create_task(self._count(inputs))
-                tasks.create_task(self._discover(inputs))
+                counting = tasks.create_task(self._discover_stage.count(inputs))
+                tasks.create_task(self._discover_stage.run(inputs))
                 tasks.create_task(self._deduplicate())
                 tasks.create_task(self._decode())
                 tasks.create_task(self._embed_stage.encode_requests())
@@ -247,34 +257,6 @@ class _IngestRun:
             self.stats.add_time(stage, seconds)
         self.stats.notify("done")
         return self.stats.summary(self.options.worker_count, self._pool.peak_rss_kib, files)
-
-    async def _count(self, inputs: Sequence[IngestInput]) -> None:
-        total = await self._in_thread(count, inputs, self._stop)
-        self.stats.total = max(self.stats.total, total)
-
-    async def _discover(self, inputs: Sequence[IngestInput]) -> None:
-        """Have the inputs walked and start hashing what is found."""
-        async with asyncio.TaskGroup() as hashing:
-
-            async def start_hashing(batch: list[stages.DiscoveredFile]) -> None:
-                if self.is_wanted is not None:
-                    batch = [each for each in batch if self.is_wanted(each.failure_location)]
-                await self._lookahead.acquire(sum(len(file.data or b"") for file in batch))
-                await self._memory.acquire(batch)
-                task = hashing.create_task(hash_files(batch, self._queue.hash_file))
-                await self._hashed.put(task)
-
-            folders, archives = (
-                WorkerPool(no_preprocess, self.options, slots=slots, principal=self.principal)
-                for slots in (self.capacity.folders, self.capacity.archives)
-            )
-            reader = TreeReader(
-                folders, archives, self.options, start_hashing, self.stats.warn, self._in_thread
-            )
-            await reader.read(await self._in_thread(trees_of, inputs), self.is_wanted)
-            seconds = reader.download_seconds + folders.busy_seconds + archives.busy_seconds
-            self.stats.add_time("discover", seconds)
-        await self._hashed.put(None)
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a function in a thread of this ingest, which ends soon after a cancel."""

@@ -31,6 +31,7 @@ from sightline.storage.ingest.store.copy_rows import (
     RegionRow,
     TargetSpaces,
 )
+from sightline.storage.ingest.store.source_updates import existing_of, update_sources
 from sightline.storage.records import embedding_spaces, picture_pairs
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.deleted_words import DeletedWords
@@ -108,7 +109,7 @@ class IngestWriter:
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
             id_key = await fetch_value(connection, _SQL["id_key"])
-            new = [each for each in sources if _existing_of(each) is None]
+            new = [each for each in sources if existing_of(each) is None]
             inserted = await self._insert_sources(connection, new)
             for source, id_ in inserted.items():
                 outcomes[source] = "failed"
@@ -118,7 +119,7 @@ class IngestWriter:
             words = DeletedWords()
             for source in await self._delete_replaced(connection, inserted, words):
                 outcomes[source] = "replaced"
-            updated = await self._update_sources(connection, sources, words)
+            updated = await update_sources(connection, self.collection, sources, words)
             values = {"ids": list(updated.values())}
             query = _SQL["assets_of_sources"]
             assets: defaultdict[int, list[ExistingAsset]] = defaultdict(list)
@@ -167,7 +168,7 @@ class IngestWriter:
         new = [
             each
             for each in batch
-            if isinstance(each, stages.EmbeddedSource) and not _existing_of(each)
+            if isinstance(each, stages.EmbeddedSource) and not existing_of(each)
         ]
         if not any(each.decoded.stored_blobs or each.hashed.file.data is not None for each in new):
             return list(batch)
@@ -220,81 +221,6 @@ class IngestWriter:
         await connection.execute(_SQL["delete_sources"], {"ids": old_ids})
         return [by_id[each.new_id] for each in replaced]
 
-    async def _update_sources(
-        self,
-        connection: Connection,
-        sources: Sequence[stages.FinishedSource],
-        words: DeletedWords,
-    ) -> dict[stages.EmbeddedSource, int]:
-        """Update changed sources; return the ids of those that still exist."""
-        updated: dict[stages.EmbeddedSource, int] = {}
-        for source in sources:
-            existing = _existing_of(source)
-            if existing is None or not isinstance(source, stages.EmbeddedSource):
-                continue
-            decoded, file = source.decoded, source.hashed.file
-            description, captured = decoded.description, decoded.description.captured
-            values = {
-                "id": existing.id,
-                "collection_id": self.collection.id,
-                "name": file.name,
-                "location": source.hashed.location,
-                "content_key": existing.content_key,
-                "caption": description.caption,
-                "metadata": Jsonb(dict(description.metadata)),
-                "sidecar_sha256": file.sidecar_sha256,
-                "ocr_engine": decoded.ocr_engine,
-                "transcriber": decoded.transcriber,
-                "tile_scheme": decoded.tile_scheme,
-                "captured_at": captured.at if captured else None,
-                "captured_local": captured.local if captured else None,
-                "latitude": description.position[0] if description.position else None,
-                "longitude": description.position[1] if description.position else None,
-            }
-            if await fetch_value(connection, _SQL["update_source"], values) is not None:
-                await connection.execute(_SQL["update_asset"], values)
-                if readings := decoded.readings:
-                    values |= {"ordinals": list(readings), "readings": list(readings.values())}
-                    await connection.execute(_SQL["update_readings"], values)
-                await self._delete_outdated(connection, source, existing, words)
-                updated[source] = existing.id
-        return updated
-
-    async def _delete_outdated(
-        self,
-        connection: Connection,
-        source: stages.EmbeddedSource,
-        existing: stages.ExistingSource,
-        words: DeletedWords,
-    ) -> None:
-        """Delete the passages and regions that an update writes again."""
-        kinds = {
-            "caption",
-            "metadata",
-            "name",
-            *(passage.draft.kind for passage in source.passages),
-        }
-        sidecar_sha256 = source.hashed.file.sidecar_sha256
-        if existing.kind in ("video", "audio") and existing.sidecar_sha256 != sidecar_sha256:
-            kinds.add("subtitle")  # the subtitle file may have been removed
-        if source.decoded.transcriber is not None:
-            kinds.add("speech")
-        regions: list[str] = []
-        if source.decoded.ocr_engine is not None:
-            kinds.add("ocr")
-            if existing.kind == "pdf":  # OCR may replace an unusable text layer
-                kinds |= {"page_text", "note", "field"}
-            regions.append("ocr_line")
-        if source.decoded.tile_scheme is not None:
-            regions.append("tile")
-        if regions:
-            values = {"ids": [existing.id], "kinds": regions}
-            await connection.execute(_SQL["delete_regions"], values)
-        await connection.execute(_SQL["delete_file_annotations"], {"ids": [existing.id]})
-        await words.collect(connection, sources=[existing.id], kinds=sorted(kinds))
-        values = {"ids": [existing.id], "kinds": sorted(kinds)}
-        await connection.execute(_SQL["delete_passages"], values)
-
     def _add_rows(
         self,
         rows: BatchRows,
@@ -342,15 +268,6 @@ def _compared(
     read = [id_ for source, id_ in updated.items() if source.decoded.ocr_engine is not None]
     known = [asset.id for id_ in read for asset in assets[id_]]
     return [*dict.fromkeys((*(row.id for row in rows.assets), *known))]
-
-
-def _existing_of(source: stages.FinishedSource) -> stages.ExistingSource | None:
-    """Return the row that a source updates; a failure never updates one."""
-    if isinstance(source, stages.EmbeddedSource) and isinstance(
-        source.decoded.source, stages.ChangedSource
-    ):
-        return source.decoded.source.existing
-    return None
 
 
 def _source_values(source: stages.FinishedSource) -> dict[str, Any]:
