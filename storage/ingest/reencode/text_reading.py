@@ -34,6 +34,7 @@ from sightline.storage.ingest.progress import IngestStats
 from sightline.storage.ingest.reencode.reencoding import ReencodeProgress
 from sightline.storage.ingest.reencode.space_switch import turn
 from sightline.storage.ingest.store.copy_rows import BatchRows, PassageRow, RegionRow, TargetSpaces
+from sightline.storage.ingest.store.source_updates import PDF_TEXT_KINDS
 from sightline.storage.ingest.store.writer import ExistingAsset
 from sightline.storage.interfaces import OcrEngine, TextEncoder
 from sightline.storage.records import collections, embedding_spaces, picture_pairs
@@ -45,8 +46,6 @@ _INGEST = load_sql("ingest")
 _ROWS = 64
 _MAX_WAITING_CHARS = 16 << 20
 _FILE = "file:"
-# Kinds of passages that OCR of a PDF decides: it may replace an unusable text layer.
-_PDF_KINDS = frozenset({"page_text", "note", "field"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +89,17 @@ async def reread_text(
         spaces = await embedding_spaces.of_collection(connection, target.id)
     if "passage" in spaces:
         spaces["passage"].require(passage_encoder.identity)
-    if settings:
-        async with database.write_connection() as connection:
-            target = await collections.update_settings(connection, target, settings)
+    settings = settings or {}
+    target = replace(target, settings={**target.settings, **settings})
     mode, engine = ocr_policy(target, options, ocr_engine)
     if engine is None:
         raise ConfigurationError(
             f"OCR of {target.name!r} is off. Set the setting 'ocr' of the collection, or "
             "SIGHTLINE_INGEST__OCR, to 'auto' or 'on'."
         )
+    if settings:
+        async with database.write_connection() as connection:
+            target = await collections.update_settings(connection, target, settings)
     planner = DecodePlanner(mode, engine.name, tiles=False)
     if "asset" not in spaces:  # nothing was ever ingested
         return RereadSummary(target.name, planner.ocr_key, 0, 0, {})
@@ -276,7 +277,7 @@ class _Rereading:
                 return
             kinds: set[str] = {"ocr", *(each.draft.kind for each in source.passages)}
             if existing.kind == "pdf":
-                kinds |= _PDF_KINDS
+                kinds |= PDF_TEXT_KINDS
             words = DeletedWords()
             await words.collect(connection, sources=[id_], kinds=sorted(kinds))
             values: dict[str, Any] = {"ids": [id_], "kinds": ["ocr_line"]}

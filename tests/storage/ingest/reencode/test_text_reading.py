@@ -135,7 +135,7 @@ async def test_a_wrong_encoder_collection_or_mode_is_refused_before_anything_cha
     with pytest.raises(SpaceMismatchError):
         await reread(read, LanguageReader(), passage_encoder=BrightnessEncoder())
     with pytest.raises(ConfigurationError, match=r"OCR of 'album' is off"):
-        await reread(read, LanguageReader(), options=IngestOptions(), settings=None)
+        await reread(read, LanguageReader(), options=IngestOptions(ocr="off"))
     with pytest.raises(UnknownNameError):
         await reread_text(read.database, read.blobs, "nothing", None, passage_encoder=read.encoder)
     assert await read.rows(LINES) == [("words in English", 7)]
