@@ -26,7 +26,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import Detector, ImageEncoder
-from sightline.storage.retrieval import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch, RerankStage
 from sightline.tools.registry import RESULTS, register_all
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.limits import Limits
@@ -64,6 +64,7 @@ class ToolEnvironment:
     limits: Limits = field(default_factory=Limits)
     vlm: VisionLanguageModel | None = None
     detector: Detector | None = None
+    reranker: RerankStage | None = None
     #: Folder with calibrations of models.
     calibrations: Path | None = None
 
@@ -95,7 +96,9 @@ class ToolEnvironment:
             passage_encoder=ReadyProvider(encoder),
             allowed_roots=self.roots,
             urls=self.urls,
-            image_search=ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY).search,
+            image_search=ImageSearch(
+                database, encoder, encoder, signing_key=SIGNING_KEY, reranker=self.reranker
+            ).search,
             passage_search=PassageSearch(database, encoder, signing_key=SIGNING_KEY).search,
             ingest_options=IngestOptions(workers=1),
             decoder=decoder,

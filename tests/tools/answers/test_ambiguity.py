@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from sightline.storage.retrieval import RerankCandidate, RerankStage
 from sightline.tools.answers.answer_pipeline import RatedAnswer
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
 from sightline.tools.answers.image_groups import merge_answers
@@ -84,6 +85,30 @@ async def test_a_clearly_best_match_is_the_only_image(environment: ToolEnvironme
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     assert len(prompts) == 1
     assert len([item for item in result["evidence"] if item["kind"] == "image"]) == 1
+
+
+class WorstFirst:
+    """A rerank model that reverses the order."""
+
+    uses_images = False
+
+    async def score(self, query: str, candidates: Sequence[RerankCandidate]) -> Sequence[float]:
+        return list(range(len(candidates)))
+
+
+async def test_a_match_that_stands_out_is_meant_although_weak_ones_are_ranked_first(
+    environment: ToolEnvironment,
+) -> None:
+    reranker = RerankStage(model=WorstFirst(), max_candidates=3)
+    about = "A bulb of garlic on a green cloth"
+    async with environment.replace(reranker=reranker).serve() as tools:
+        found = (await tools.call("search_images", query=about, limit=3))["hits"]
+    assert [hit.get("weak", False) for hit in found] == [True, True, False]
+    model, prompts = one_by_one("garlic [1]")
+    result = await ask(environment.replace(reranker=reranker), model, about=about)
+    assert (result["status"], len(prompts)) == ("answered", 1)
+    assert len([item for item in result["evidence"] if item["kind"] == "image"]) == 1
+    assert result["source"].endswith("garlic.png")
 
 
 async def test_named_images_share_one_prompt(environment: ToolEnvironment) -> None:
