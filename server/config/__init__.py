@@ -1,6 +1,6 @@
 """Settings: model, sources, validation and reference."""
 
-from sightline.server.config.setting_types import redact_dsn
+from sightline.server.config.setting_types import absolute_path, redact_dsn
 from sightline.server.config.settings import Settings
 from sightline.server.config.settings_loader import (
     load_settings,
@@ -11,6 +11,7 @@ from sightline.server.config.settings_loader import (
 
 __all__ = [
     "Settings",
+    "absolute_path",
     "load_settings",
     "redact_dsn",
     "set_variables",

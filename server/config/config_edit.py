@@ -14,6 +14,7 @@ from typing import Any
 import platformdirs
 
 from sightline.server.config.config_file import CONFIG_VARIABLE
+from sightline.server.config.setting_types import absolute_path
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.files import SpecialFileError, write_private
 
@@ -50,7 +51,15 @@ class ConfigChange:
         return changed
 
     def write(self) -> None:
-        """Write the file atomically, for its owner only. Raises ConfigurationError."""
+        """Write the file atomically, for its owner only.
+
+        Raises ConfigurationError, also if the file was changed after `plan_change`.
+        """
+        if _read(self.path) != self.before:
+            raise ConfigurationError(
+                f"{shown(str(self.path))} was changed in the meantime. It was not written. Run the "
+                "command again."
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_private(self.path, self.after)
@@ -62,7 +71,7 @@ def config_target(environment: Mapping[str, str]) -> Path:
     """Return the configuration file that a command writes, whether it exists or not."""
     named = environment.get(CONFIG_VARIABLE)
     if named:
-        return Path(named).expanduser().absolute()
+        return absolute_path(named)
     return platformdirs.user_config_path("sightline", appauthor=False) / "sightline.toml"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from sightline.server.config.setting_types import absolute_path
 from sightline.storage.errors import ConfigurationError
 
 #: Environment variable with the path of the configuration file.
@@ -20,7 +21,7 @@ def config_file(environment: Mapping[str, str]) -> Path | None:
     """
     named = environment.get(CONFIG_VARIABLE)
     if named:
-        path = Path(named).expanduser().absolute()
+        path = absolute_path(named)
         if not path.exists():
             raise ConfigurationError(
                 f"Configuration file {str(path)!r} does not exist. Create it, or change --config "

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.discover.public_addresses import IpNetwork
 
 _URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#\s]*(?=@)")
@@ -86,7 +87,29 @@ def _network(value: object) -> object:
     return ipaddress.ip_network(value) if isinstance(value, str) else value
 
 
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+def absolute_path(path: str | Path) -> Path:
+    """Return the absolute path; a ``~`` at its beginning is a home folder.
+
+    Raises ConfigurationError for that of an unknown user.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise ConfigurationError(
+            f"{shown(str(path))} cannot be opened: {shown(user)} is no home folder. Give the whole "
+            "path."
+        ) from error
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return absolute_path(path)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Host = Annotated[str, Field(pattern=_HOST)]
 Network = Annotated[IpNetwork, BeforeValidator(_network)]
 Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from sightline.server.config.config_file import CONFIG_VARIABLE, config_file
-from sightline.server.config.setting_types import DatabaseUrl, redact_dsn
+from sightline.server.config.setting_types import DatabaseUrl, absolute_path, redact_dsn
 from sightline.server.config.settings import (
     DELIMITER,
     PREFIX,
@@ -90,7 +90,7 @@ def set_variables() -> SetVariables:
             elif isinstance(value, tuple) and all(isinstance(each, Path) for each in value):
                 text = os.pathsep.join(map(str, value))
             elif text.startswith(_LOCAL_MODEL):
-                path = Path(text.removeprefix(_LOCAL_MODEL)).expanduser().absolute()
+                path = absolute_path(text.removeprefix(_LOCAL_MODEL))
                 text = f"{_LOCAL_MODEL}{path}"
             is_public = not _is_secret(key) or (
                 isinstance(value, DatabaseUrl) and redact_dsn(text) == text

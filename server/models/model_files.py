@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from sightline.server.config import absolute_path
 from sightline.storage.errors import ConfigurationError, MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def local_folder(name: str) -> tuple[Path, str] | None:
     """Return folder and display name of ``local-dir:PATH``, else ``None``."""
     if not name.startswith(LOCAL_DIR):
         return None
-    path = Path(name.removeprefix(LOCAL_DIR)).expanduser().absolute()
+    path = absolute_path(name.removeprefix(LOCAL_DIR))
     return path, f"{LOCAL_DIR}{path.name}"
 
 

@@ -56,7 +56,7 @@ async def run_demo(arguments: argparse.Namespace) -> int:
         album = draw_demo_album(settings.data_dir)
         folder, collection = album.folder, COLLECTION
     else:
-        folder, collection = arguments.images.expanduser(), USER_COLLECTION
+        folder, collection = arguments.images, USER_COLLECTION
     with ingest_progress(shown=True) as progress:
         summary = await ingest_paths(settings, [folder], collection, progress)
     print_summary(summary)

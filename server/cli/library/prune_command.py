@@ -72,10 +72,10 @@ async def run_prune(arguments: argparse.Namespace) -> int:
 def real_roots(paths: Sequence[str]) -> list[str]:
     """Return the real paths of inputs; of a pattern, the folder that it starts in."""
     roots = []
-    for path in map(Path, paths):
-        fixed = itertools.takewhile(lambda part: not has_magic(part), path.expanduser().parts)
-        existing = path.expanduser() if os.path.lexists(path.expanduser()) else Path(*fixed)
-        roots.append(os.path.realpath(existing))
+    for given in paths:
+        path = Path(os.path.expanduser(given))  # noqa: PTH111 - raises no RuntimeError
+        fixed = itertools.takewhile(lambda part: not has_magic(part), path.parts)
+        roots.append(os.path.realpath(path if os.path.lexists(path) else Path(*fixed)))
     return roots
 
 

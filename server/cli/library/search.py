@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sightline.server.cli.cli_context import CalledTool, call_tool, call_tool_with_images
-from sightline.server.config import Settings, load_settings
+from sightline.server.config import Settings, absolute_path, load_settings
 from sightline.server.observability import logs
 from sightline.server.observability.terminal import (
     is_terminal,
@@ -144,7 +144,7 @@ def _read_small(file: Path, max_bytes: int) -> tuple[Path, bytes | None]:
     Raises ConfigurationError.
     """
     try:
-        path = file.expanduser().resolve(strict=True)
+        path = absolute_path(file).resolve(strict=True)
         if not path.is_file():
             raise ConfigurationError(f"--like {shown(str(file))} is no file.")
         return path, path.read_bytes() if path.stat().st_size <= max_bytes else None

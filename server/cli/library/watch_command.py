@@ -94,7 +94,7 @@ async def run_watch(arguments: argparse.Namespace) -> None:
 
 def _watched_folder(arguments: argparse.Namespace) -> InputPath:
     """Return the folder. Raises ConfigurationError."""
-    folder = arguments.folder.expanduser()
+    folder = Path(os.path.expanduser(arguments.folder))  # noqa: PTH111 - raises no RuntimeError
     if not folder.is_dir():
         raise ConfigurationError(f"{shown(str(folder))} is not a folder. Give an existing folder.")
     if arguments.interval < _MIN_INTERVAL_SECONDS:

@@ -38,6 +38,11 @@ class Machine:
     disk_mib: int
     gpu: Gpu | None
 
+    @property
+    def is_fast(self) -> bool:
+        """Return whether encoders can run on a GPU."""
+        return self.gpu is not None and self.gpu.is_usable
+
     def describe(self) -> str:
         """Return one line."""
         gpu = "no GPU"

@@ -94,7 +94,9 @@ class ModelOption:
 
     @property
     def license(self) -> str:
-        return "Apache-2.0" if self.model is None else self.model.license
+        if self.model is not None:
+            return self.model.license
+        return "Apache-2.0" if self.name == NONE[self.part] else "unknown"
 
     def describe(self) -> str:
         """Return size, license, languages and effect in one line."""
@@ -153,12 +155,12 @@ def propose(
     available: Collection[str] | None = None,
 ) -> dict[Part, ModelOption]:
     """Return a model for each part; without a hub, only of those ``available``."""
-    preferred = {
+    preferred: dict[Part, Sequence[str]] = {
         "encoder": _encoders(materials, languages, machine),
-        "passages": _sentence_encoders(materials, languages, machine),
+        "passages": _sentence_encoders(materials, machine),
         "reranker": _rerankers(materials, languages, machine),
     }
-    return {part: _first(part, names, machine, available) for part, names in preferred.items()}  # type: ignore[arg-type, misc]
+    return {part: _first(part, names, machine, available) for part, names in preferred.items()}
 
 
 def _encoders(
@@ -175,13 +177,10 @@ def _encoders(
     return names
 
 
-def _sentence_encoders(
-    materials: Collection[Material], _: Collection[str], machine: Machine
-) -> Sequence[str]:
+def _sentence_encoders(materials: Collection[Material], machine: Machine) -> Sequence[str]:
     if not _TEXTUAL & set(materials):
         return ()
-    is_fast = machine.gpu is not None and machine.gpu.is_usable
-    return ["bge-m3", "multilingual-e5-small"] if is_fast else ["multilingual-e5-small"]
+    return ["bge-m3", "multilingual-e5-small"] if machine.is_fast else ["multilingual-e5-small"]
 
 
 def _rerankers(
@@ -191,8 +190,7 @@ def _rerankers(
         return ()
     if set(languages) <= {"en"}:
         return ["ms-marco-minilm"]
-    is_fast = machine.gpu is not None and machine.gpu.is_usable
-    return ["bge-reranker-v2-m3"] if is_fast else []
+    return ["bge-reranker-v2-m3"] if machine.is_fast else []
 
 
 def _first(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sightline.server.cli.setup.languages import parse_languages
 from sightline.server.cli.setup.model_proposal import MATERIALS, Material
+from sightline.server.config import absolute_path
 from sightline.server.observability.terminal_questions import ask_choices, ask_text
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, shown
 from sightline.storage.files import write_private
@@ -114,8 +115,8 @@ def ask_answers(answers: SetupAnswers, given: frozenset[str]) -> SetupAnswers:
 
 def check_folder(text: str) -> str:
     """Return the absolute path of a folder or file. Raises ConfigurationError."""
-    path = Path(text).expanduser().absolute()
-    if not path.exists():
+    path = absolute_path(text)
+    if not os.path.exists(path):  # noqa: PTH110 - a folder above may be closed to this account
         raise ConfigurationError(f"There is no folder or file {shown(str(path))}.")
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{shown(str(path))} cannot be read by this account.")
@@ -127,7 +128,7 @@ def guess_material(folder: str) -> Material:
     if not folder:
         return "mixed"
     counts: Counter[Material] = Counter()
-    for path in islice(_files(folder), _MAX_FILES):
+    for path in _files(folder):
         material = _MATERIAL_OF.get(file_type_of(path))
         if material is not None:
             counts[material] += 1
@@ -137,7 +138,8 @@ def guess_material(folder: str) -> Material:
     return material if number >= _SHARE_OF_ONE_KIND * counts.total() else "mixed"
 
 
-def _files(folder: str) -> Sequence[str] | islice[str]:
+def _files(folder: str) -> Iterable[str]:
+    """Return the names of the first files of a folder, or of the one file."""
     if not Path(folder).is_dir():
         return [Path(folder).name]
     names = (name for _, _, files in os.walk(folder) for name in files if name[0] != ".")

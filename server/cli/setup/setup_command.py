@@ -46,7 +46,7 @@ from sightline.server.cli.setup.setup_answers import (
     save_answers,
 )
 from sightline.server.cli.setup.setup_result import SetupResult
-from sightline.server.config import load_settings, variable
+from sightline.server.config import absolute_path, load_settings, variable
 from sightline.server.config.config_edit import ConfigChange, plan_change
 from sightline.server.config.config_file import CONFIG_VARIABLE
 from sightline.server.models.hub.pull import PullPlan
@@ -358,7 +358,7 @@ def _confirmation(plans: Mapping[str, PullPlan], change: ConfigChange) -> str:
 def _without_missing_config() -> Iterator[None]:
     """Read settings as if no file were named, if the named one is still to be written."""
     named = os.environ.get(CONFIG_VARIABLE)
-    if named and not Path(named).expanduser().exists():
+    if named and not absolute_path(named).exists():
         del os.environ[CONFIG_VARIABLE]
         try:
             yield

@@ -18,7 +18,7 @@ from sightline.server.cli.setup.languages import usable_ocr_models
 from sightline.server.cli.setup.model_proposal import FIRST_QUERIES
 from sightline.server.cli.setup.setup_answers import SetupAnswers
 from sightline.server.config import Settings
-from sightline.server.database.provider import open_database
+from sightline.server.database.provider import database_exists, open_database
 from sightline.server.observability import terminal
 from sightline.server.observability.terminal import write_lines
 from sightline.storage.errors import ConfigurationError, shown
@@ -38,8 +38,7 @@ def collections_of_other_encoders(
 
     Creates no database.
     """
-    cluster = settings.data_dir / "postgres" / "data" / "PG_VERSION"
-    if settings.database.url is None and not cluster.exists():
+    if not database_exists(settings):
         return []
     return asyncio.run(_find_others(settings, encoders))
 

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from pydantic import SecretStr
 
+from sightline.server.config import absolute_path
 from sightline.storage.errors import ConfigurationError, shown
 
 #: Values that vLLM accepts for ``--max-lora-rank``.
@@ -134,7 +135,7 @@ def parse_adapter(text: str) -> LoraAdapter:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise ConfigurationError(f"The adapter {shown(text)} is not NAME=FOLDER.")
-    path = Path(folder).expanduser().absolute()
+    path = absolute_path(folder)
     try:
         config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
         rank = config["r"]

@@ -82,6 +82,16 @@ def test_a_file_that_cannot_be_changed_stays(config: Path, text: str, message: s
     assert config.read_text() == text
 
 
+def test_a_file_that_another_program_changed_is_not_overwritten(config: Path) -> None:
+    config.parent.mkdir()
+    config.write_text(TEXT)
+    change = plan_change({"encoder.model": "siglip2-base"})
+    config.write_text("[log]\n")
+    with pytest.raises(ConfigurationError, match="was changed in the meantime"):
+        change.write()
+    assert config.read_text() == "[log]\n"
+
+
 def test_without_a_name_the_file_is_that_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

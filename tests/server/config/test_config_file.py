@@ -64,6 +64,21 @@ def test_a_missing_named_file_is_an_error(config_file: Path) -> None:
         load_settings()
 
 
+def test_the_home_folder_of_an_unknown_user_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"SIGHTLINE_DATA_DIR.* is no home folder"):
+        load_settings(data_dir="~nobody-here/data")
+    for arguments, message in (
+        (["--config", "~nobody-here/a.toml", "config"], "'~nobody-here' is no home folder"),
+        (["search", "--like", "~nobody-here/a"], "'~nobody-here' is no home folder"),
+        (["watch", "~nobody-here/a"], "'~nobody-here/a' is not a folder"),
+    ):
+        monkeypatch.setenv("SIGHTLINE_CONFIG", "")
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -69,3 +69,4 @@ def test_a_value_of_a_setting_is_found_in_the_catalog_with_its_precision() -> No
     assert (found.model.name, found.precision, found.disk_mib) == ("siglip2-base", "int8", 358)
     own = option_of("encoder", "local-dir:/models/mine")
     assert (own.model, own.effect) == (None, "as it is set now")
+    assert (own.license, option_of("encoder", "builtin").license) == ("unknown", "Apache-2.0")

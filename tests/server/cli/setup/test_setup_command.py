@@ -210,6 +210,7 @@ def test_named_clients_are_connected(run: Run, tmp_path: Path) -> None:
         (["--yes", "--material", "photos"], "Unknown material 'photos'. Available: photographs,"),
         (["--yes", "--languages", "english"], "'english' is no language"),
         (["--yes", "/no/such/folder"], "There is no folder or file '/no/such/folder'"),
+        (["--yes", "~nobody-here/a"], "'~nobody-here' is no home folder. Give the whole path."),
         (["--yes", "--collection", "a b"], "'a b' cannot name a collection"),
         (["--yes", "--offline", "--answers", "http://x"], "--answers-model NAME"),
         (["--yes", "--connect", "emacs"], "Unknown client 'emacs'. Available: all, none"),
