@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,14 +15,14 @@ from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
 from sightline.server.observability.terminal import write_json, write_lines, write_table
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db.queries import Connection, fetch_all, fetch_one, load_sql
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, choices, shown
-from sightline.storage.records import collections, deletion, deletion_preview
+from sightline.storage.maintenance.library_statistics import library_statistics
+from sightline.storage.records import deletion, deletion_preview
 from sightline.storage.records.deletion import DeletionResult
 from sightline.storage.records.source_text import find_sources
+from sightline.storage.types import ASSET_ID
 
-_SQL = load_sql("library_statistics")
-_ASSET_ID: Final = re.compile(r"[0-9a-z]{12}")
 _PAGE_SIZE: Final = 50
 
 
@@ -117,7 +116,7 @@ async def run_delete(arguments: argparse.Namespace) -> None:
         list(dict.fromkeys(arguments.items)),
         arguments.collection,
     )
-    if name is None and (others := [each for each in items if not _ASSET_ID.fullmatch(each)]):
+    if name is None and (others := [each for each in items if not ASSET_ID.fullmatch(each)]):
         raise ConfigurationError(
             f"{others[0]!r} is not an asset id. To delete the content of a file, give its "
             "collection: sightline delete NAME --collection COLLECTION"
@@ -178,19 +177,12 @@ def configure_stats(parser: argparse.ArgumentParser) -> None:
 
 async def run_stats(arguments: argparse.Namespace) -> None:
     """Print numbers and sizes of what a collection, or the whole library, holds."""
-    async with open_database(load_settings()) as database, database.connection() as connection:
-        name = arguments.collection
-        if name is not None:
-            name = (await collections.get(connection, name)).name
-        params = {"collection": name}
-        counted: dict[str, Any] = {
-            block: await fetch_all(connection, _SQL[block], params, row=dict)
-            for block in ("sources", "assets", "passages", "annotations", "spaces")
-        }
-        sizes: dict[str, int] = await fetch_one(connection, _SQL["database"], {}, row=dict) or {}
+    async with open_database(load_settings()) as database:
+        counted = await library_statistics(database, arguments.collection)
     if arguments.json:
-        write_json({"collection": name, **counted, "database": sizes})
+        write_json(counted)
         return
+    sizes: dict[str, int] = counted["database"]
     done = [each for each in counted["sources"] if each["state"] == "done"]
     failed = sum(each["files"] for each in counted["sources"] if each["state"] == "failed")
     write_table(

@@ -54,11 +54,14 @@ async def run_export_annotations(arguments: argparse.Namespace) -> None:
             image = await load_whole(decoder, blobs, asset)
             with create_private(out / annotation_export.image_file_name(asset)) as file:
                 image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        # Written last, so that all images in it exist.
+        text = json.dumps(data, ensure_ascii=False, indent=1)
+        write_private(out / FILE, text + "\n")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(f"{shown(str(out))} cannot be written: {reason}.") from error
     finally:
         await decoder.close()
-    # Written last, so that all images in it exist.
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    write_private(out / FILE, text + "\n")
     count = sum(len(boxes) for _, boxes in annotated)
     write_lines(f"{count:,} annotations on {len(annotated):,} images in {out}", error=True)
     if arguments.json:

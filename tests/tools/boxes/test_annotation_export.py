@@ -54,8 +54,11 @@ def test_coco_is_read_by_its_own_reader_with_every_box_where_it_was_saved(
 ) -> None:
     from pycocotools.coco import COCO
 
-    written = export(tmp_path / "coco")
-    assert "4 annotations on 2 images" in capsys.readouterr().err
+    written = export(tmp_path / "coco", "--json")
+    printed = capsys.readouterr()
+    assert "4 annotations on 2 images" in printed.err
+    folder = str(tmp_path / "coco")
+    assert json.loads(printed.out) == {"folder": folder, "annotations": 4, "images": 2}
     read = COCO(tmp_path / "coco" / "annotations.json")
     assert sorted(each["name"] for each in read.cats.values()) == ["cloth", "gate", "大蒜 bulb"]
     (garlic,) = [each for each in read.imgs.values() if each["source"] == GARLIC]
@@ -138,4 +141,6 @@ def test_what_cannot_be_exported_is_refused_and_leaves_no_folder(
     assert not (tmp_path / "out").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
+    assert main(["export-annotations", str(tmp_path / "full" / "file" / "out")]) == 2
+    assert "out' cannot be written: Not a directory." in capsys.readouterr().err
     assert main(["export-annotations", str(tmp_path / "full")]) == 2
