@@ -28,7 +28,10 @@ async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
 
 
 def _patient(settings: Settings) -> Settings:
-    """Return the settings without a limit for loading: who waits for a command can stop it."""
+    """Return the settings without a limit for loading.
+
+    Who waits for a command can stop it.
+    """
     return settings.replace(startup_timeout_seconds=math.inf)
 
 

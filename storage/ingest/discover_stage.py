@@ -1,4 +1,4 @@
-"""Discover stage: walk folders and archives, fetch URLs, and hash what is found."""
+"""Discover stage: walk folders and archives, fetch URLs, hash what is found."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ HashTask = asyncio.Task[list[stages.HashedFile | stages.FailedSource]]
 
 @dataclass(slots=True)
 class DiscoverStage:
-    """Puts tasks that hash files into ``hashed``, in discovery order, and None at the end.
+    """Puts tasks that hash files into ``hashed``, in discovery order.
 
-    ``in_thread`` runs a function in a thread of the ingest. Bytes without a file wait for
+    None is the end. ``in_thread`` runs a function in a thread of the ingest. Bytes without a file wait for
     ``lookahead`` and ``memory``, which are released when they are written. ``is_wanted`` chooses
     files by failure location; None takes all.
     """

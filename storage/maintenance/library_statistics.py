@@ -13,9 +13,9 @@ _BLOCKS = ("sources", "assets", "passages", "annotations", "spaces")
 
 
 async def library_statistics(database: Database, collection: str | None = None) -> dict[str, Any]:
-    """Return rows of counts by block, and the sizes of the database; None: all collections.
+    """Return rows of counts by block, and the sizes of the database.
 
-    Raises UnknownNameError.
+    ``collection`` None counts all. Raises UnknownNameError.
     """
     async with database.connection() as connection:
         name = None
