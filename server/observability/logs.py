@@ -61,7 +61,7 @@ class RepeatLimit(logging.Filter):
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats ``12:00:01 INFO    sightline.server.stdio: message request=0123456789abcdef``.
+    """Formats ``12:00:01 INFO    logger: message request=0123456789abcdef``.
 
     The lines of a command have no request, because all would have the same. Messages can contain
     text of callers. It cannot start a new line or move the cursor of a terminal, because control

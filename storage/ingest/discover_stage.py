@@ -26,9 +26,9 @@ HashTask = asyncio.Task[list[stages.HashedFile | stages.FailedSource]]
 class DiscoverStage:
     """Puts tasks that hash files into ``hashed``, in discovery order.
 
-    None is the end. ``in_thread`` runs a function in a thread of the ingest. Bytes without a file wait for
-    ``lookahead`` and ``memory``, which are released when they are written. ``is_wanted`` chooses
-    files by failure location; None takes all.
+    None is the end. ``in_thread`` runs a function in a thread of the ingest. Bytes without a file
+    wait for ``lookahead`` and ``memory``, which are released when they are written. ``is_wanted``
+    chooses files by failure location; None takes all.
     """
 
     hashed: asyncio.Queue[HashTask | None]
