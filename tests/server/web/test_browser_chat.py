@@ -71,7 +71,7 @@ def test_the_app_shows_a_picture_and_saves_a_corrected_box(chat: Page, album: Al
     app.locator(".stage").press("Enter")
     app.get_by_label("Label").fill("from the chat")
     app.get_by_role("button", name="Save").click()
-    expect(app.get_by_text("1 boxes saved.")).to_be_visible()
+    expect(app.get_by_text("Boxes saved: 1.")).to_be_visible()
     assert [label for label, *_ in saved_boxes(album, asset)] == ["from the chat"]
 
 

@@ -64,16 +64,23 @@ def test_a_drawn_box_is_saved_where_it_was_drawn(
 ) -> None:
     asset = asset_of(album, 0)
     page = _open(web, open_page, asset)
+    expect(page.get_by_role("group", name="Layers")).to_have_count(0)
     page.get_by_role("button", name="Draw a box").click()
     _drag(page, (0.2, 0.3), (0.6, 0.7))
     page.get_by_label("Label").fill("  white van ")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("1 boxes saved.")).to_be_visible()
+    expect(page.get_by_text("Boxes saved: 1.")).to_be_visible()
     ((label, origin, *corners),) = saved_boxes(album, asset)
     assert (label, origin) == ("white van", "person")
     assert corners == pytest.approx([0.2, 0.3, 0.6, 0.7], abs=0.01)
     page.reload()
     expect(page.locator(".frame.own .label")).to_have_text("white van")
+    # The border is around the box, not over what the box shows.
+    drawn, picture = (page.locator(each).bounding_box() for each in (".frame.own", ".canvas"))
+    assert drawn
+    assert picture
+    assert drawn["width"] == pytest.approx(0.4 * picture["width"] + 4, abs=2)
+    assert drawn["x"] + 2 == pytest.approx(picture["x"] + 0.2 * picture["width"], abs=2)
     expect(page.locator(".boxes small")).to_contain_text("person")
 
 
@@ -86,7 +93,7 @@ def test_a_box_is_moved_changed_and_deleted_with_the_keyboard(
     page.locator(".stage").press("Enter")
     page.get_by_label("Label").fill("cup")
     page.get_by_role("button", name="Save").press("Enter")
-    expect(page.get_by_text("1 boxes saved.")).to_be_visible()
+    expect(page.get_by_text("Boxes saved: 1.")).to_be_visible()
     before = saved_boxes(album, asset)[0][2:]
     box = page.get_by_role("button", name="Box cup.")
     for _ in range(4):
@@ -162,6 +169,7 @@ def test_the_place_of_a_hit_is_marked_without_drawing(
 ) -> None:
     asset = asset_of(album, 6)
     page = _open(web, open_page, f"{asset}&box=0.5,0.6,0.7,0.65")
+    expect(page.get_by_role("group", name="Layers")).to_be_visible()
     page.get_by_role("button", name="Mark Match").click()
     expect(page.get_by_label("Label")).to_be_focused()
     page.keyboard.type("total")

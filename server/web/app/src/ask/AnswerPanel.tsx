@@ -33,7 +33,7 @@ export function AnswerPanel({ answer }: { answer: Answer }) {
           {answer.model && ` · ${answer.model}`}
         </p>
       )}
-      {answer.missing && <p>{text("ask.missing", { what: answer.missing })}</p>}
+      {answer.missing && <p>{answer.missing}</p>}
       {answer.interpretations?.length ? (
         <ul>
           {answer.interpretations.map((each) => (
