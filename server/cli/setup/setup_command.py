@@ -258,7 +258,8 @@ class _Setup:
             write_lines(f"Download {name}: {plan.request.repository}, {size}, {plan.license}")
         change = result.change
         if change is not None and change.is_empty:
-            write_lines("", f"{change.path} stays as it is.")
+            state = "stays as it is" if change.before else "is not needed: nothing changes"
+            write_lines("", f"{change.path} {state}.")
         elif change is not None:
             action = "changes" if change.before else "is created"
             write_lines("", f"{change.path} {action}:", *(f"  {each}" for each in change.lines()))

@@ -165,6 +165,17 @@ def test_an_unreachable_hub_is_said_and_the_built_in_models_are_used(
     assert any("Words will not find what photos show" in note for note in result["notes"])
 
 
+def test_no_file_is_said_to_stay_where_there_is_none(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIGHTLINE_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    code, out, error = run("--yes", "--offline", "--material", "documents")
+    assert code == 0, error
+    assert "sightline.toml is not needed: nothing changes." in out
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_named_model_needs_the_hub_or_this_machine(run: Run, config: Path) -> None:
     code, _, error = run("--yes", "--offline", "--encoder", "siglip2-base")
     assert code == 2
