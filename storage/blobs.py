@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, BinaryIO
+from threading import Event, Lock
+from typing import IO, BinaryIO, NamedTuple
 
 from sightline.storage.errors import MediaError, StorageError, shown
 from sightline.storage.files import SpecialFileError, open_real
@@ -27,6 +28,47 @@ MAX_BLOB_BYTES = 2 * 1024**3
 _BLOCK_BYTES = 1 << 20
 # A temporary file older than this was left by a killed process.
 _PARTIAL_FILE_SECONDS = 3600
+
+
+class FileState(NamedTuple):
+    """State of an open file. It differs if the content may have changed."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+    device: int
+    inode: int
+
+
+class OpenFile:
+    """An open blob or user file, read in parts. Close it. Threads may share it."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self._file = file
+        # A descriptor that is closed during a read could already belong to another file.
+        self._lock = Lock()
+
+    def state(self) -> FileState:
+        status = os.fstat(self._file.fileno())
+        return FileState(
+            status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
+        )
+
+    def read(self, offset: int, size: int, state: FileState) -> bytes:
+        """Return the bytes at an offset. Raises MediaError if the state has changed."""
+        with self._lock:
+            try:
+                content = os.pread(self._file.fileno(), size, offset)
+            except (OSError, ValueError) as error:  # ValueError: it was closed
+                raise MediaError("unreadable", f"{self.name} cannot be read: {error}.") from error
+            if self.state() != state or len(content) != size:
+                raise _changed(self.name)
+        return content
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
 
 
 class BlobStore:
@@ -80,10 +122,39 @@ class BlobStore:
         opener = _open_object if location.startswith(_BLOB) else open_real
         content = _read_regular(opener, path, name, max_bytes)
         if hashlib.sha256(content).digest() != sha256:
-            raise MediaError(
-                "changed", f"{name} has changed since ingest. Restore it, or ingest it again."
-            )
+            raise _changed(name)
         return content
+
+    def open(self, location: str, *, name: str) -> OpenFile:
+        """Open a blob or user file, whose bytes are not checked; see `verify`.
+
+        Raises MediaError with code ``missing`` or ``unreadable``.
+        """
+        path = self._resolve(location)
+        opener = _open_object if location.startswith(_BLOB) else open_real
+        return OpenFile(os.fdopen(_open_regular(opener, path, name), "rb", buffering=0), name)
+
+    def verify(self, location: str, sha256: bytes, *, name: str, stop: Event) -> FileState:
+        """Return the state of a file of any size in which its bytes have this SHA-256.
+
+        Raises MediaError with code ``missing``, ``unreadable`` or ``changed``, and
+        InterruptedError soon after ``stop`` is set.
+        """
+        digest, offset = hashlib.sha256(), 0
+        file = self.open(location, name=name)
+        try:
+            state = file.state()
+            while offset < state.size:
+                if stop.is_set():
+                    raise InterruptedError
+                block = file.read(offset, min(_BLOCK_BYTES, state.size - offset), state)
+                digest.update(block)
+                offset += len(block)
+        finally:
+            file.close()
+        if digest.digest() != sha256:
+            raise _changed(name)
+        return state
 
     @contextmanager
     def open_user_file(self, location: str) -> Iterator[tuple[BinaryIO, int]]:
@@ -169,19 +240,16 @@ def _open_object(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def _read_regular(opener: Callable[[Path], int], path: Path, name: str, max_bytes: int) -> bytes:
-    """Read a regular file. Refuse pipes, which may never end, and devices."""
+def _changed(name: str) -> MediaError:
+    return MediaError(
+        "changed", f"{name} has changed since ingest. Restore it, or ingest it again."
+    )
+
+
+def _open_regular(opener: Callable[[Path], int], path: Path, name: str) -> int:
+    """Open a regular file. Refuse pipes, which may never end, and devices."""
     try:
         descriptor = opener(path)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise MediaError("unreadable", f"{name} is not a file.")
-            with open(descriptor, "rb", closefd=False) as file:
-                # No more than it has: Python reserves the memory for all that is asked for.
-                content = file.read(min(status.st_size, max_bytes) + 1)
-        finally:
-            os.close(descriptor)
     except SpecialFileError as error:
         raise MediaError("unreadable", f"{name} is not a file.") from error
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -190,8 +258,20 @@ def _read_regular(opener: Callable[[Path], int], path: Path, name: str, max_byte
         ) from error
     except OSError as error:
         raise MediaError("unreadable", f"{name} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise MediaError("unreadable", f"{name} is not a file.")
+    return descriptor
+
+
+def _read_regular(opener: Callable[[Path], int], path: Path, name: str, max_bytes: int) -> bytes:
+    with os.fdopen(_open_regular(opener, path, name), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            # No more than it has: Python reserves the memory for all that is asked for.
+            content = file.read(min(size, max_bytes) + 1)
+        except OSError as error:
+            raise MediaError("unreadable", f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > max_bytes:
-        raise MediaError(
-            "too_large", f"{name} has {status.st_size:,} bytes; the limit is {max_bytes:,}."
-        )
+        raise MediaError("too_large", f"{name} has {size:,} bytes; the limit is {max_bytes:,}.")
     return content

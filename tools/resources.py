@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -13,7 +15,10 @@ from sightline.storage.errors import (
     SightlineError,
     shown,
 )
+from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.render.overlays import BoxOverlay, Style
+from sightline.storage.isolation.caller import current_caller
+from sightline.storage.isolation.caller_cache import TtlCache
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets, collections
 from sightline.storage.records.assets import Asset
@@ -26,6 +31,9 @@ from sightline.tools.shared.overlay_uri import decode_overlays
 from sightline.tools.shared.tool_results import to_resource_error
 
 _MAX_ID_DIGITS = 18
+_MAX_MAPS = 4
+_MAX_MAPS_IN_TOTAL = 16
+_MAP_SECONDS = 120.0
 
 
 async def asset_image(asset: str, ctx: Call) -> bytes:
@@ -79,6 +87,47 @@ async def collection_summary(name: str, ctx: Call) -> str:
         overviews = await collections.list_overviews(connection, [collection.id])
     (summary,) = summarize(overviews, deps.limits)
     return summary.model_dump_json(exclude_none=True)
+
+
+class CollectionMaps:
+    """Positions of the assets of collections, for the map in the web app."""
+
+    def __init__(self) -> None:
+        self._maps: TtlCache[int, str] = TtlCache(_MAX_MAPS, max_total=_MAX_MAPS_IN_TOTAL)
+        self._slots = FairSemaphore(2, max_waiting=_MAX_MAPS, what="a map")
+
+    async def collection_map(self, name: str, ctx: Call) -> str:
+        """Return JSON with little-endian uint16 arrays in base64.
+
+        ``assets`` are ids of 12 characters without a separator, ``positions`` x and y of each, and
+        ``clusters`` the number of its cluster, 0 without one.
+        """
+        deps = dependencies(ctx)
+        # Each time, because the binding of the caller can change.
+        async with deps.connection() as connection:
+            collection = await collections.get(connection, name)
+
+        async def load() -> tuple[str, float]:
+            async with self._slots.hold(current_caller()):
+                return await self._build(deps, name), _MAP_SECONDS
+
+        return await self._maps.get(collection.id, load)
+
+    async def _build(self, deps: Dependencies, name: str) -> str:
+        # Imports numpy, which the handshake must not wait for.
+        from sightline.storage.analytics.atlas_data import build_positions
+
+        built = await build_positions(await deps.database.get(), name)
+        return json.dumps(
+            {
+                "collection": built.collection,
+                "encoder": built.encoder,
+                "total": built.total,
+                "assets": "".join(built.ids),
+                "positions": base64.b64encode(built.points.astype("<u2").tobytes()).decode(),
+                "clusters": base64.b64encode(built.clusters.astype("<u2").tobytes()).decode(),
+            }
+        )
 
 
 async def _fetch_asset(deps: Dependencies, asset: str) -> Asset:
@@ -151,6 +200,15 @@ def register(mcp: MCPServer) -> None:
         "collection",
         "Collection",
         "A collection's content and the metadata keys that filter it.",
+        "application/json",
+    )
+    add_resource(
+        mcp,
+        CollectionMaps().collection_map,
+        "sightline://atlas/{name}",
+        "atlas",
+        "Map of a collection",
+        "Positions of a collection's assets on a map, as compact JSON for the web app.",
         "application/json",
     )
 

@@ -1,4 +1,4 @@
-"""Key that signs search cursors: a setting, or a file in the data folder."""
+"""Key that signs cursors and links to media: a setting, or a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def load_signing_key(settings: Settings) -> bytes:
     try:
         return _read_key(path) or _create_key(path)
     except OSError as error:
-        logger.warning("cursors become invalid when this process ends: %s", error)
+        logger.warning(
+            "cursors and links to media become invalid when this process ends: %s", error
+        )
         return secrets.token_bytes(_KEY_BYTES)
 
 

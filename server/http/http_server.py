@@ -22,12 +22,14 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import uvicorn
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.routes import build_resource_metadata_url
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sightline.server.app import App, Register, create_app
+from sightline.server.auth.cursor_key import load_signing_key
 from sightline.server.auth.http_auth import HttpAuth, create_http_auth
 from sightline.server.auth.insufficient_scope import InsufficientScope
 from sightline.server.config import Settings, variable
@@ -41,6 +43,8 @@ from sightline.server.http.monitoring.health_routes import add_health_routes
 from sightline.server.http.monitoring.request_tracking import RequestTracking
 from sightline.server.http.pictures.asset_routes import BearerChallenge, add_asset_routes
 from sightline.server.http.pictures.image_links import ImageLinks
+from sightline.server.http.pictures.media_links import MediaLinks, MediaLinkUsers
+from sightline.server.http.pictures.media_routes import add_media_routes
 from sightline.server.http.request_guard import guard_requests, transport_security
 from sightline.server.http.request_limits import RequestBudgets
 from sightline.server.http.sessions import SessionLimits
@@ -97,7 +101,10 @@ def create_http_app(
         answers_commands=True,
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
-    add_asset_routes(app, None if http_auth is None else _challenge(settings, http_auth))
+    challenge = None if http_auth is None else _challenge(settings, http_auth)
+    add_asset_routes(app, challenge)
+    media_links = MediaLinks(load_signing_key(settings))
+    add_media_routes(app, challenge, media_links)
     if settings.http.web_app:
         add_web_routes(app)
         app.page_url = f"http://{in_url(reachable(settings.http.host))}:{urlsplit(address).port}/"
@@ -120,8 +127,15 @@ def create_http_app(
     middleware.insert(0, Middleware(guard_requests, allowed=allowed))
     if http_auth is not None:
         http_auth.install(starlette)
+        _insert_media_link_users(middleware, media_links)
     middleware += _principal_limits(settings, app, http_auth, event_store, limits)
     return app, starlette
+
+
+def _insert_media_link_users(middleware: list[Middleware], links: MediaLinks) -> None:
+    """Insert the middleware after the authentication, before its result is used."""
+    used = [each.cls is AuthContextMiddleware for each in middleware].index(True)
+    middleware.insert(used, Middleware(MediaLinkUsers, links=links))
 
 
 def _challenge(settings: Settings, http_auth: HttpAuth) -> BearerChallenge:

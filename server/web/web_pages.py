@@ -16,13 +16,14 @@ _BUNDLE = Path(__file__).parent / "bundle"
 FILES_PATH: Final = "/ui"
 #: Media type by file name.
 FILES: Final = {"app.js": "text/javascript", "app.css": "text/css"}
-#: Scripts and styles come from this server only; pictures also from the memory of the page.
+#: Scripts, styles and media come from this server only; pictures also from the page's memory.
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self' blob: data:",
+        "media-src 'self'",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import warnings
 from collections import Counter
@@ -16,7 +17,7 @@ from pgvector import HalfVector
 
 from sightline.storage.analytics.cluster_analysis import Matrix, normalize_rows
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import fetch_all, load_sql
+from sightline.storage.db.queries import fetch_all, fetch_batches, load_sql
 from sightline.storage.errors import InvalidArgumentError, MissingExtraError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
 
@@ -25,6 +26,12 @@ ProjectionMethod = Literal["umap", "pca"]
 _SQL = load_sql("atlas")
 # A page with more points is too slow in a browser.
 _MAX_POINTS = 20_000
+#: On a canvas.
+_MAX_POSITIONS = 100_000
+_MAX_POSITION = 65_535
+_BATCH_ROWS = 2_000
+#: Vectors from which the axes of a map are computed.
+_AXES_ROWS = 10_000
 _MAX_COLUMNS = 12
 _MAX_CATEGORIES = 200
 # Numbers with more distinct values than this become a scale.
@@ -60,6 +67,22 @@ class CollectionMap:
     titles: Sequence[str]
     captions: Sequence[str | None]
     columns: Sequence[MapColumn]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionPositions:
+    """Where the assets of a collection are on a map, in the order of ``ids``.
+
+    ``points`` is uint16 (n, 2), 0 to 65,535 with one scale for both axes. ``clusters`` is uint16
+    (n,): the number of the cluster, 0 without one. The collection has ``total`` vectors.
+    """
+
+    collection: str
+    encoder: str
+    total: int
+    ids: Sequence[str]
+    points: NDArray[np.uint16]
+    clusters: NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +133,7 @@ async def build_map(
             params = {"collection_id": collection.id, "max_points": max_points}
             points = await fetch_all(connection, space.compose(_SQL["points"]), params, row=_Point)
     if space is None or not points:
-        raise InvalidArgumentError(f"Collection {name!r} has no images with vectors yet.")
+        raise _without_vectors(name)
     columns = _columns(points)
     if color is not None:
         names = [column.name for column in columns]
@@ -129,6 +152,61 @@ async def build_map(
         captions=[point.caption for point in points],
         columns=columns[:_MAX_COLUMNS],
     )
+
+
+async def build_positions(
+    database: Database, name: str, *, batch_rows: int = _BATCH_ROWS, axes_rows: int = _AXES_ROWS
+) -> CollectionPositions:
+    """Return the positions of at most 100,000 assets of a collection, by PCA.
+
+    Vectors are read in batches. The first ``axes_rows``, a sample, decide the axes.
+
+    Raises UnknownNameError for an unknown collection, InvalidArgumentError for one without vectors.
+    """
+    ids: list[str] = []
+    clusters: list[int] = []
+    waiting: list[Matrix] = []
+    points: list[Matrix] = []
+    total, axes = 0, None
+    async with database.connection() as connection:
+        collection = await collections.get(connection, name)
+        space = await embedding_spaces.find_for_collection(connection, collection.id, "asset")
+        if space is None:
+            raise _without_vectors(name)
+        params = {"collection_id": collection.id, "max_points": _MAX_POSITIONS}
+        query = space.compose(_SQL["positions"])
+        async for batch in fetch_batches(connection, query, params, rows=batch_rows):
+            ids += (row[0] for row in batch)
+            clusters += (row[2] or 0 for row in batch)
+            total = batch[0][3]
+            waiting.append(await asyncio.to_thread(_directions, [row[1] for row in batch]))
+            if axes is None and len(ids) >= axes_rows:
+                axes = await asyncio.to_thread(_pca_axes, np.concatenate(waiting))
+            if axes is not None:
+                points += [_on_axes(each, *axes) for each in waiting]
+                waiting.clear()
+    if not ids:
+        raise _without_vectors(name)
+    if waiting:
+        rest = np.concatenate(waiting)
+        axes = await asyncio.to_thread(_pca_axes, rest)
+        points = [_on_axes(rest, *axes)]
+    return CollectionPositions(
+        collection=collection.name,
+        encoder=str(space.identity),
+        total=total,
+        ids=ids,
+        points=np.rint(_in_unit_square(np.concatenate(points)) * _MAX_POSITION).astype(np.uint16),
+        clusters=np.minimum(clusters, _MAX_POSITION).astype(np.uint16),
+    )
+
+
+def _without_vectors(name: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"Collection {name!r} has no images with vectors yet.")
+
+
+def _directions(vectors: Sequence[HalfVector]) -> Matrix:
+    return normalize_rows(np.stack([vector.to_numpy() for vector in vectors]))
 
 
 def _columns(points: Sequence[_Point]) -> list[MapColumn]:
@@ -190,7 +268,10 @@ def project(vectors: NDArray[np.floating], method: ProjectionMethod) -> Matrix:
     Both axes have the same scale. Deterministic.
     """
     directions = normalize_rows(vectors)
-    points = _umap(directions) if method == "umap" else _pca(directions)
+    return _in_unit_square(_umap(directions) if method == "umap" else _pca(directions))
+
+
+def _in_unit_square(points: Matrix) -> Matrix:
     low, high = points.min(axis=0), points.max(axis=0)
     size = float((high - low).max()) or 1.0
     return np.asarray((points - (low + high) / 2) / size + 0.5, dtype=np.float32)
@@ -210,6 +291,18 @@ def _umap(directions: Matrix) -> Matrix:
 
 
 def _pca(directions: Matrix) -> Matrix:
+    return _on_axes(directions, *_pca_axes(directions))
+
+
+def _on_axes(directions: Matrix, mean: Matrix, axes: Matrix) -> Matrix:
+    """Return float32 (n, 2): the directions on two axes of shape (dimension, 2)."""
+    points = np.zeros((len(directions), 2), dtype=np.float32)
+    points[:, : axes.shape[1]] = (directions - mean) @ axes
+    return points
+
+
+def _pca_axes(directions: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the mean and the two main axes, of shape (dimension, 2)."""
     # The covariance matrix is small; the matrix of vectors is not.
     mean = directions.mean(axis=0)
     covariance = directions.T @ directions / max(len(directions), 1) - np.outer(mean, mean)
@@ -217,6 +310,4 @@ def _pca(directions: Matrix) -> Matrix:
     two = axes[:, ::-1][:, :2]
     # The sign of an axis is arbitrary: make its largest component positive.
     two = two * np.sign(two[np.abs(two).argmax(axis=0), range(two.shape[1])])
-    points = np.zeros((len(directions), 2), dtype=np.float32)
-    points[:, : two.shape[1]] = (directions - mean) @ two
-    return points
+    return mean, np.asarray(two, dtype=np.float32)

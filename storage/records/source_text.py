@@ -43,6 +43,21 @@ async def fetch_document(connection: Connection, source_id: int) -> StoredDocume
 
 
 @dataclass(frozen=True, slots=True)
+class StoredMedia:
+    """Where the bytes of a video or sound are, and its MIME type."""
+
+    location: str
+    sha256: bytes
+    mime_type: str | None
+
+
+async def fetch_media(connection: Connection, source_id: int) -> StoredMedia | None:
+    """Return the video or sound of a source, None if it is none."""
+    params = {"source_id": source_id}
+    return await fetch_one(connection, _SQL["media"], params, row=StoredMedia)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """An ingested file; ``error`` is why it failed, ``page_count`` of a document."""
 

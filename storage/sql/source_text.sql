@@ -3,6 +3,11 @@ SELECT location, content_key AS sha256
 FROM sightline.source
 WHERE id = %(source_id)s AND kind = 'pdf' AND state = 'done'
 
+-- name: media
+SELECT location, content_key AS sha256, mime_type
+FROM sightline.source
+WHERE id = %(source_id)s AND kind IN ('video', 'audio') AND state = 'done'
+
 -- name: source
 SELECT
     source.id, source.name, collection.name AS collection, source.kind, source.ocr_engine,

@@ -123,6 +123,9 @@ async def test_a_client_calls_a_tool_through_tls_and_a_prefix(
         for path in ("k3v9m2q8x1ab", "k3v9m2q8x1ab/thumbnail", "k3v9m2q8x1ab?crop=0,0,1,1"):
             picture = await site.client.get(site.url(f"/sight/assets/{path}"))
             assert (picture.status_code, "k3v9m2q8x1ab" in picture.text) == (404, True)
+        media = site.url("/sight/assets/k3v9m2q8x1ab/media")
+        assert "k3v9m2q8x1ab" in (await site.client.get(f"{media}-link")).json()["error"]
+        assert "Get a new one" in (await site.client.get(f"{media}?link=x")).json()["error"]
 
 
 async def test_the_web_app_is_behind_the_prefix(tmp_path: Path) -> None:

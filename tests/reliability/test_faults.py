@@ -124,6 +124,7 @@ WALL_CLOCK_MODULES = {
     "storage/blobs.py": "the age of files that a killed process left",
     "server/models/vision_language/circuit_breaker.py": "Retry-After as a date",
     "server/mcp_server/audit.py": "the time of a call",
+    "server/http/pictures/media_links.py": "the end of a link, which another process may read",
     "server/auth/jwt_verifier.py": "the validity of a token, which is a date",
     "server/cli/analysis/analytics_commands.py": "when a map was created",
     "storage/ingest/decode/worker/documents/libre_office.py": "the age of folders left behind",

@@ -169,6 +169,7 @@ RESOURCES = {
         "sightline://asset/$asset/crop/0,0,1,1/drawn/$boxes"
     ],
     "sightline://asset/{asset}/drawn/{boxes}": ["sightline://asset/$asset/drawn/$boxes"],
+    "sightline://atlas/{name}": ["sightline://atlas/$collection"],
     "sightline://collection/{name}": ["sightline://collection/$collection"],
     "sightline://analytics/{page}": ["sightline://analytics/schema"],
 }

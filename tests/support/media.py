@@ -22,12 +22,16 @@ def film(
     shots: Sequence[Shot],
     size: tuple[int, int] = (160, 96),
     cues: Sequence[tuple[float, float, str]] = (),
+    codec: str = "mpeg4",
     **metadata: str,
 ) -> Path:
-    """Write a video of shots: a color and seconds each, at ten frames per second."""
+    """Write a video of shots: a color and seconds each, at ten frames per second.
+
+    Chromium plays the ``codec`` libvpx in a file ``.webm``.
+    """
     with av.open(str(path), "w") as out:
         out.metadata.update(metadata)
-        stream = out.add_stream("mpeg4", rate=10)
+        stream = out.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         track = out.add_stream("subrip") if cues else None
         if track is not None:

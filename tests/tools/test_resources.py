@@ -51,9 +51,24 @@ async def test_a_collection_is_what_list_collections_says_of_it(
     assert json.loads(content.text) == listed["collections"][0]
 
 
+async def test_the_map_of_a_collection_has_all_assets(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        (content,) = (await tools.client.read_resource("sightline://atlas/album")).contents
+        ids = await tools.ids()
+    assert isinstance(content, TextResourceContents)
+    assert content.mime_type == "application/json"
+    found = json.loads(content.text)
+    shown = {found["assets"][start : start + 12] for start in range(0, len(found["assets"]), 12)}
+    assert shown == {*ids.values()}
+    assert found["total"] == len(shown)
+    assert len(base64.b64decode(found["positions"])) == 4 * len(shown)
+    assert len(base64.b64decode(found["clusters"])) == 2 * len(shown)
+
+
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
+        ("sightline://atlas/holiday", "Unknown collection 'holiday'. Available: 'album'"),
         ("sightline://asset/zzzzzzzzzzzz", "Unknown asset 'zzzzzzzzzzzz'"),
         ("sightline://asset/zzzzzzzzzzzz/thumbnail", "Unknown asset 'zzzzzzzzzzzz'"),
         ("sightline://collection/holiday", "Unknown collection 'holiday'. Available: 'album'"),
@@ -89,4 +104,5 @@ async def test_the_templates_are_listed(environment: ToolEnvironment) -> None:
         "sightline://asset/{asset}/thumbnail",
         "sightline://asset/{asset}/crop/{x0,y0,x1,y1}",
         "sightline://collection/{name}",
+        "sightline://atlas/{name}",
     }

@@ -53,7 +53,7 @@ _PARAMETERS = ("max_edge", "crop", "annotated", "boxes")
 _BOOLEANS = {"true": True, "false": False}
 _ETAG = re.compile(r'"[^"]*"')
 _RETRY_SECONDS = 1
-_HEADERS = {
+HEADERS = {
     # A picture is revalidated, because it can be deleted, and a binding can change.
     "Cache-Control": "private, no-cache",
     "Vary": "Authorization",
@@ -103,27 +103,41 @@ class _Picture:
 
 def add_asset_routes(app: App, challenge: BearerChallenge | None) -> None:
     """Add the routes to the app. ``challenge`` is None if the server has no tokens."""
+    for path, thumbnail in (("{asset}", False), ("{asset}/thumbnail", True)):
+        respond = partial(_respond, app, thumbnail=thumbnail)
+        # Starlette adds HEAD: the same headers without the picture.
+        app.custom_route(f"{ASSETS_PATH}/{path}", methods=["GET"])(
+            reading_route(app, challenge, respond)
+        )
 
-    async def picture(request: Request, *, thumbnail: bool) -> Response:
+
+def reading_route(
+    app: App,
+    challenge: BearerChallenge | None,
+    respond: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return a handler that runs ``respond`` as a call about the asset of the path.
+
+    SightlineErrors of ``respond`` become JSON with a status. It ends when the client has gone.
+    """
+
+    async def handle(request: Request) -> Response:
         if challenge is not None and not request.user.is_authenticated:
             message = "Send the bearer token of the MCP connection in the header Authorization."
             headers = {"WWW-Authenticate": challenge.header("invalid_token")}
-            return _error(HTTPStatus.UNAUTHORIZED, message, headers)
+            return error_response(HTTPStatus.UNAUTHORIZED, message, headers)
         arguments = {**request.query_params, "asset": request.path_params["asset"]}
         try:
             async with app.reading(_CALL, arguments):
-                return await _respond(app, request, thumbnail=thumbnail)
+                return await respond(request)
         except SightlineError as error:
             return _refusal(error, challenge)
         except CallStoppedError as error:
-            return _error(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+            return error_response(HTTPStatus.GATEWAY_TIMEOUT, str(error))
         except Exception as error:  # noqa: BLE001 - logged with its traceback
-            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, log_incident(_CALL, error))
+            return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, log_incident(_CALL, error))
 
-    for path, thumbnail in (("{asset}", False), ("{asset}/thumbnail", True)):
-        handle = _until_disconnected(partial(picture, thumbnail=thumbnail))
-        # Starlette adds HEAD: the same headers without the picture.
-        app.custom_route(f"{ASSETS_PATH}/{path}", methods=["GET"])(handle)
+    return _until_disconnected(handle)
 
 
 async def _respond(app: App, request: Request, *, thumbnail: bool) -> Response:
@@ -145,8 +159,8 @@ async def _respond(app: App, request: Request, *, thumbnail: bool) -> Response:
             newest = saved[record.id].newest if record.id in saved else ()
             overlays += [BoxOverlay(each.box, each.label) for each in newest]
     etag = _etag(record.sha256, wanted, overlays)
-    headers = {**_HEADERS, "ETag": etag}
-    if _matches(request.headers.get("if-none-match"), etag):
+    headers = {**HEADERS, "ETag": etag}
+    if matches_etag(request.headers.get("if-none-match"), etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if not wanted.thumbnail:
         rendered = await render_asset(
@@ -197,11 +211,11 @@ def _etag(sha256: bytes, wanted: _Picture, overlays: Sequence[BoxOverlay]) -> st
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
-def _matches(if_none_match: str | None, etag: str) -> bool:
+def matches_etag(if_none_match: str | None, etag: str) -> bool:
     """Return whether ``If-None-Match`` contains the ETag (weak comparison, RFC 9110)."""
     if if_none_match is None:
         return False
-    return if_none_match.strip() == "*" or etag[2:] in _ETAG.findall(if_none_match)
+    return if_none_match.strip() == "*" or etag.removeprefix("W/") in _ETAG.findall(if_none_match)
 
 
 def _refusal(error: SightlineError, challenge: BearerChallenge | None) -> Response:
@@ -216,15 +230,17 @@ def _refusal(error: SightlineError, challenge: BearerChallenge | None) -> Respon
         headers["Retry-After"] = str(_RETRY_SECONDS)
     elif status is HTTPStatus.FORBIDDEN and challenge is not None:
         headers["WWW-Authenticate"] = challenge.header("insufficient_scope")
-    return _error(status, redact_dsn(message_for_caller(error)), headers)
+    return error_response(status, redact_dsn(message_for_caller(error)), headers)
 
 
-def _error(status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def error_response(
+    status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return the error as JSON. ``message`` contains the next step."""
     return JSONResponse(
         {"error": clean_text(message)},
         status,
-        {**_HEADERS, "Cache-Control": "no-store", **(headers or {})},
+        {**HEADERS, "Cache-Control": "no-store", **(headers or {})},
     )
 
 

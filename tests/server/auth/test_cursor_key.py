@@ -46,4 +46,4 @@ def test_a_temporary_key_is_used_if_the_folder_is_not_writable(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     assert len(load_signing_key(load_settings(data_dir=tmp_path / "file" / "data"))) == 32
-    assert "cursors become invalid when this process ends" in caplog.text
+    assert "links to media become invalid when this process ends" in caplog.text

@@ -117,6 +117,30 @@ async def test_a_collection_is_laid_out_with_what_it_is_coloured_by(database: Da
         assert len(await assets.thumbnails(connection, some.ids)) == 10
 
 
+async def test_positions_are_those_of_the_map(database: Database) -> None:
+    await fill(database)
+    await cluster_analysis.cluster_collections(database, names=["album"], k=3)
+    expected = await atlas_data.build_map(database, "album", method="pca")
+    found = await atlas_data.build_positions(database, "album", batch_rows=8)
+    assert found.total == 29
+    assert sorted(found.ids) == [*expected.ids]
+    order = np.argsort(found.ids)
+    assert np.abs(found.points[order] / 65_535 - expected.points).max() < 0.001
+    (cluster,) = (column for column in expected.columns if column.name == "cluster")
+    assert [f"cluster {found.clusters[index]}" for index in order] == [*cluster.values]
+
+
+async def test_a_sample_decides_the_axes(database: Database) -> None:
+    await fill(database)
+    whole = await atlas_data.build_positions(database, "album")
+    found = await atlas_data.build_positions(database, "album", batch_rows=5, axes_rows=10)
+    assert found.ids == whole.ids
+    assert found.points.shape == (29, 2)
+    assert (found.points.min(), found.points.max()) == (0, 65_535)
+    assert not np.array_equal(found.points, whole.points)
+    assert not found.clusters.any()
+
+
 async def test_what_cannot_be_laid_out_is_named(database: Database) -> None:
     await fill(database)
     async with database.connection() as connection:
@@ -125,8 +149,9 @@ async def test_what_cannot_be_laid_out_is_named(database: Database) -> None:
         await atlas_data.build_map(database, "x")
     with pytest.raises(UnknownNameError, match=r"color by 'price'. Available: 'captured_at'"):
         await atlas_data.build_map(database, "album", color="price")
-    with pytest.raises(InvalidArgumentError, match="'empty' has no images with vectors"):
-        await atlas_data.build_map(database, "empty")
+    for build in (atlas_data.build_map, atlas_data.build_positions):
+        with pytest.raises(InvalidArgumentError, match="'empty' has no images with vectors"):
+            await build(database, "empty")
     with pytest.raises(InvalidArgumentError, match=r"0 points is out of range. Use 1 to 20,000"):
         await atlas_data.build_map(database, "album", max_points=0)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["search", "view", "ask", "manage"])
+@pytest.mark.parametrize("view", ["search", "view", "ask", "atlas", "manage"])
 def test_axe_finds_nothing_serious(
     web: WebServer, album: Album, open_page: Callable[..., Page], view: str, scheme: str
 ) -> None:

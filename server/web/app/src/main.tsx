@@ -5,6 +5,7 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { config } from "zod";
 
 import { AskView } from "./ask/AskView";
+import { AtlasView } from "./atlas/AtlasView";
 import { ChatView } from "./chat/ChatView";
 import { BridgeConnection, type HostResult } from "./connection/bridge";
 import { type Connection, ToolError } from "./connection/connection";
@@ -90,7 +91,7 @@ function BrowserApp() {
           {text("app.title")}
         </a>
         <nav aria-label={text("nav.label")}>
-          {(["search", "ask", "manage"] as const).map((view) => (
+          {(["search", "ask", "atlas", "manage"] as const).map((view) => (
             <a
               key={view}
               href={formatRoute(view, {})}
@@ -125,6 +126,8 @@ function BrowserApp() {
           <ViewerView params={route.params} />
         ) : route.view === "ask" ? (
           <AskView params={route.params} collections={collections} />
+        ) : route.view === "atlas" ? (
+          <AtlasView params={route.params} collections={collections} />
         ) : route.view === "manage" ? (
           <ManageView collections={collections} onChanged={load} />
         ) : (

@@ -23,7 +23,13 @@ export function ChatView({ host, bridge }: { host?: HostResult; bridge: BridgeCo
   if (isSearch(result)) return <Hits host={host} search={result} bridge={bridge} />;
   if (isAnswer(result)) return <AnswerPanel answer={result} />;
   const asset = assetOf(result);
-  return asset ? <Viewer id={asset} /> : <pre>{JSON.stringify(result, null, 2)}</pre>;
+  return asset ? <OneAsset key={asset} id={asset} /> : <pre>{JSON.stringify(result, null, 2)}</pre>;
+}
+
+/** The asset of the result, until the person opens another one. */
+function OneAsset({ id }: { id: string }) {
+  const [shown, setShown] = useState(id);
+  return <Viewer key={shown} id={shown} onOpen={setShown} />;
 }
 
 function isSearch(result: unknown): result is ImageSearch {
@@ -49,7 +55,12 @@ function Hits(props: { host: HostResult; search: ImageSearch; bridge: BridgeConn
         <button type="button" onClick={() => setOpen(undefined)}>
           {text("view.back")}
         </button>
-        <Viewer id={open.asset} match={open.box} />
+        <Viewer
+          key={open.asset}
+          id={open.asset}
+          match={open.box}
+          onOpen={(asset) => setOpen({ asset })}
+        />
       </>
     );
   }

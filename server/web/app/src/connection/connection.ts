@@ -14,6 +14,10 @@ export interface Connection {
   call<Result>(tool: string, args: Record<string, unknown>, signal?: AbortSignal): Promise<Result>;
   /** Returns a JPEG. Throws ToolError. */
   picture(request: PictureRequest, signal?: AbortSignal): Promise<Blob>;
+  /** Returns the address of the original video or sound, for some minutes; absent in a chat. */
+  media?(asset: string): Promise<string>;
+  /** Returns the text of a resource; absent in a chat. Throws ToolError. */
+  readResource?(uri: string, signal?: AbortSignal): Promise<string>;
 }
 
 /** A tool refused the call, or the server could not be reached. */

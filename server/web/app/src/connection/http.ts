@@ -20,18 +20,41 @@ export class HttpConnection implements Connection {
     args: Record<string, unknown>,
     signal?: AbortSignal,
   ): Promise<Result> {
+    const result = await this.request(
+      (client) => client.callTool({ name: tool, arguments: args }, { signal }),
+      isRead(tool),
+      signal,
+    );
+    return readResult<Result>(result);
+  }
+
+  async readResource(uri: string, signal?: AbortSignal): Promise<string> {
+    const { contents } = await this.request(
+      (client) => client.readResource({ uri }, { signal }),
+      true,
+      signal,
+    );
+    const text = (contents[0] as { text?: unknown } | undefined)?.text;
+    if (typeof text !== "string") throw new ToolError("The server sent no text.");
+    return text;
+  }
+
+  private async request<Result>(
+    send: (client: Client) => Promise<Result>,
+    mayRepeat: boolean,
+    signal?: AbortSignal,
+  ): Promise<Result> {
     for (let attempt = 0; ; attempt++) {
       try {
         const client = await this.connected();
-        const result = await client.callTool({ name: tool, arguments: args }, { signal });
-        return readResult<Result>(result);
+        return await send(client);
       } catch (error) {
         if (error instanceof ToolError || signal?.aborted) throw error;
         // A restarted server has forgotten the session. Reading twice is harmless, writing is not.
         void this.client?.then((client) => client.close()).catch(() => undefined);
         this.client = undefined;
         const refused = unauthorized(error);
-        if (refused || attempt >= RETRIES || !isRead(tool)) {
+        if (refused || attempt >= RETRIES || !mayRepeat) {
           throw new ToolError(refused ? "" : messageOf(error), refused);
         }
       }
@@ -43,6 +66,16 @@ export class HttpConnection implements Connection {
     if (request.maxEdge === 0) url.pathname += "/thumbnail";
     else url.searchParams.set("max_edge", String(request.maxEdge));
     if (request.crop) url.searchParams.set("crop", request.crop.map(trim).join(","));
+    return (await this.fetch(url, signal)).blob();
+  }
+
+  async media(asset: string): Promise<string> {
+    const url = new URL(`assets/${encodeURIComponent(asset)}/media-link`, this.base);
+    const link = (await (await this.fetch(url)).json()) as { url: string };
+    return new URL(link.url, url).href;
+  }
+
+  private async fetch(url: URL, signal?: AbortSignal): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(url, { headers: this.headers(), signal });
@@ -54,7 +87,7 @@ export class HttpConnection implements Connection {
       const body = (await response.json().catch(() => ({}))) as { error?: string };
       throw new ToolError(body.error ?? response.statusText, response.status === 401);
     }
-    return response.blob();
+    return response;
   }
 
   private connected(): Promise<Client> {

@@ -2,14 +2,14 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-export type View = "search" | "view" | "ask" | "manage";
+export type View = "search" | "view" | "ask" | "atlas" | "manage";
 
 export interface Route {
   view: View;
   params: URLSearchParams;
 }
 
-const VIEWS: readonly View[] = ["search", "view", "ask", "manage"];
+const VIEWS: readonly View[] = ["search", "view", "ask", "atlas", "manage"];
 
 export function parseRoute(fragment: string): Route {
   const [name = "", query = ""] = fragment.replace(/^#\/?/, "").split("?", 2);

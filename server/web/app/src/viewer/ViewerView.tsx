@@ -19,6 +19,7 @@ import { formatRoute, go } from "../shared/route";
 import { BoxLayer } from "./BoxLayer";
 import { BoxPanel } from "./BoxPanel";
 import { fromAnnotation, useBoxes } from "./boxes";
+import { isMedia, Player } from "./Player";
 import { Stage, WHOLE, type Zoom, zoomTo } from "./Stage";
 
 const SIMILAR = 12;
@@ -36,7 +37,14 @@ export function ViewerView({ params }: { params: URLSearchParams }) {
   return <Viewer key={asset} id={asset} match={readBox(params.get("box"))} />;
 }
 
-export function Viewer({ id, match }: { id: string; match?: Box }) {
+interface ViewerProps {
+  id: string;
+  match?: Box;
+  /** Shows another asset; without it, the address of the page changes. */
+  onOpen?(asset: string): void;
+}
+
+export function Viewer({ id, match, onOpen = showInPage }: ViewerProps) {
   const { connection, text, fail } = useApp();
   const [viewed, setViewed] = useState<ViewedImage>();
   const [zoom, setZoom] = useState<Zoom>(WHOLE);
@@ -176,20 +184,27 @@ export function Viewer({ id, match }: { id: string; match?: Box }) {
           <ReadText lines={lines} onSelect={(box) => setZoom(zoomTo(box))} onMark={edit} />
         </aside>
       </div>
+      {isMedia(asset) && <Player asset={asset} onOpen={onOpen} />}
       <Strip
         title={text("view.pages")}
         tool="search_images"
         args={neighborsOf(asset)}
         current={id}
+        onOpen={onOpen}
       />
       <Strip
         title={text("view.similar")}
         tool="search_images"
         args={{ image: id, collection: asset.collection, limit: SIMILAR }}
         current={id}
+        onOpen={onOpen}
       />
     </div>
   );
+}
+
+function showInPage(asset: string): void {
+  go("view", { asset });
 }
 
 function isPersons(annotation: Annotation): boolean {
@@ -438,6 +453,7 @@ function Strip(props: {
   tool: string;
   args?: Record<string, unknown>;
   current: string;
+  onOpen(asset: string): void;
 }) {
   const { connection, text, fail } = useApp();
   const [hits, setHits] = useState<Asset[]>([]);
@@ -470,7 +486,7 @@ function Strip(props: {
               aria-current={hit.asset === props.current ? "true" : undefined}
               onClick={(event) => {
                 event.preventDefault();
-                go("view", { asset: hit.asset });
+                props.onOpen(hit.asset);
               }}
             >
               <BoxedPicture asset={hit.asset} maxEdge={0} alt={placeOf(hit, text)} />
