@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -148,7 +149,7 @@ async def _ask_free_wordings(arguments: argparse.Namespace, folder: Path) -> Non
 def _calibrate(scores: Scores) -> None:
     pooled = [score for each in scores.values() for score in each]
     provenance = {
-        "command": "python -m benchmarks.answers calibrate",
+        "command": shlex.join(["python", "-m", "benchmarks.answers", *sys.argv[1:]]),
         "weights_sha256": calibration.sha256_of(BUILTIN_FOLDER / "model.safetensors"),
         "split": "validation",
         "conditions": list(scores),
