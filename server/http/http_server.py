@@ -134,7 +134,7 @@ def create_http_app(
 
 def _insert_media_link_users(middleware: list[Middleware], links: MediaLinks) -> None:
     """Insert the middleware after the authentication, before its result is used."""
-    used = [each.cls is AuthContextMiddleware for each in middleware].index(True)
+    used = [each.cls for each in middleware].index(AuthContextMiddleware)  # type: ignore[arg-type]
     middleware.insert(used, Middleware(MediaLinkUsers, links=links))
 
 
