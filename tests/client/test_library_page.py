@@ -24,7 +24,7 @@ EXPECTED = {
     "Search": (f"0000.jpg None {CAPTIONS[0]}", "notes.md None The bus to the harbour leaves"),
     "Search on a server": ("0000.jpg", "bytes"),
     "Use LlamaIndex": ("The bus to the harbour leaves at seven.", "notes.md"),
-    "Filter": ("[2, 1] True",),
+    "Filter": ("[1, 2] True",),
     "Pass pictures to a model": ("0000.jpg image/jpeg",),
     "Rerank": ("0000.jpg A red bus at the harbour",),
     "Use an agent": ("Found: asset: ", CAPTIONS[0]),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,8 @@ from sightline.server.cli import main
 sys.exit(main())
 """
 _TIMEOUT_SECONDS = 240.0
+_REACTION_SECONDS = 5.0
+_CTRL_C = "\x03"
 _COLUMNS = "200"
 
 
@@ -75,6 +78,18 @@ class PseudoTerminal:
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
+
+    def interrupt(self) -> None:
+        """Type Ctrl-C, again every few seconds, until the command ends.
+
+        The readline of Python ignores one that arrives between the prompt and its wait for a key.
+        """
+        for _ in range(10):
+            self.type(_CTRL_C)
+            with suppress(AssertionError):
+                while self._read(time.monotonic() + _REACTION_SECONDS):
+                    pass
+                return
 
     def end(self) -> int:
         """Read until the command ends; return its exit code."""

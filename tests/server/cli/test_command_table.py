@@ -109,5 +109,5 @@ def test_arguments_decide_the_exit_code(command: list[str], code: int) -> None:
     assert done.returncode == code
     assert bool(done.stderr) == (code != 0)
     if command == ["no-such-command"]:
-        assert "choose from" in done.stderr
-        assert "export-annotations" in done.stderr
+        assert "Unknown command 'no-such-command'" in done.stderr
+        assert "sightline --help" in done.stderr

@@ -13,8 +13,6 @@ from tests.support import model_hub
 from tests.support.model_hub import ModelHub
 from tests.support.pseudo_terminal import PseudoTerminal
 
-CTRL_C = "\x03"
-
 
 @pytest.fixture
 def hub() -> Iterator[ModelHub]:
@@ -94,7 +92,7 @@ def test_ctrl_c_at_a_question_leaves_nothing(
         for question, answer in questions[:answered]:
             user.answer(question, answer)
         user.wait_for(questions[answered][0] if answered < len(questions) else "Write this file?")
-        user.type(CTRL_C)
+        user.interrupt()
         assert user.end() == 130, user.text
     assert "sightline setup: stopped" in user.text
     assert files(tmp_path) == before
