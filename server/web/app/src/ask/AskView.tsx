@@ -4,20 +4,20 @@ import { compact } from "../connection/connection";
 import type { Answer, Collection } from "../connection/results";
 import { useApp } from "../shared/context";
 import { BoxedPicture } from "../shared/parts";
+import { useTask } from "../shared/useTask";
 import { AnswerPanel } from "./AnswerPanel";
 
 export function AskView(props: { params: URLSearchParams; collections: Collection[] }) {
-  const { connection, text, fail } = useApp();
+  const { connection, text } = useApp();
   const asset = props.params.get("asset") ?? "";
   const [question, setQuestion] = useState("");
   const [collection, setCollection] = useState("");
   const [answer, setAnswer] = useState<Answer>();
-  const [busy, setBusy] = useState(false);
+  const [busy, run] = useTask();
 
-  const ask = async () => {
-    setBusy(true);
-    setAnswer(undefined);
-    try {
+  const ask = () =>
+    run(async () => {
+      setAnswer(undefined);
       const args = compact({
         question,
         assets: asset ? [asset] : [],
@@ -25,12 +25,7 @@ export function AskView(props: { params: URLSearchParams; collections: Collectio
         inline: false,
       });
       setAnswer(await connection.call<Answer>("answer_question", args));
-    } catch (error) {
-      fail(error);
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   return (
     <>
       <form

@@ -38,8 +38,6 @@ const EN = {
   "search.wordsOnly": "words only",
   "search.like": "Like",
   "search.unlike": "Unlike",
-  "search.examples": "Examples",
-  "search.counterexamples": "Counterexamples",
   "search.none": "Nothing was found.",
   "search.start": "Type words, drop a picture, or list everything with an empty search.",
   "search.count": "{n} results",
@@ -163,7 +161,6 @@ const EN = {
   "chat.open": "Show larger",
   "chat.tell": "Tell the model",
   "chat.told": "The model will know at its next answer.",
-  "chat.chosen": "Use this picture",
 } as const;
 
 export type MessageKey = keyof typeof EN;
@@ -206,8 +203,6 @@ const ZH: Record<MessageKey, string> = {
   "search.wordsOnly": "仅词语",
   "search.like": "相似",
   "search.unlike": "不相似",
-  "search.examples": "正例",
-  "search.counterexamples": "反例",
   "search.none": "没有找到结果。",
   "search.start": "输入词语、拖入图片，或用空搜索列出全部。",
   "search.count": "{n} 个结果",
@@ -328,7 +323,6 @@ const ZH: Record<MessageKey, string> = {
   "chat.open": "放大显示",
   "chat.tell": "告诉模型",
   "chat.told": "模型下次回答时会知道。",
-  "chat.chosen": "使用此图片",
 };
 
 export type Language = "en" | "zh";

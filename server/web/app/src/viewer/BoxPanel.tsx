@@ -1,9 +1,10 @@
 /** The list of boxes: label, save, undo, export; confirm or reject those of models. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 import type { Annotation, Box } from "../connection/results";
 import { useApp } from "../shared/context";
+import { useTask } from "../shared/useTask";
 import { type Boxes, type EditedBox, overlap } from "./boxes";
 
 /** A person's box with the same label confirms a model's box from this overlap on. */
@@ -25,29 +26,27 @@ export function BoxPanel(props: {
   /** Reads the saved boxes again; returns whether somebody changed those that are edited here. */
   onFailed(): Promise<boolean>;
 }) {
-  const { connection, text, notify, fail } = useApp();
+  const { connection, text, notify } = useApp();
   const { boxes } = props;
-  const [busy, setBusy] = useState(false);
+  const [busy, run] = useTask();
   const machine = props.others.filter(
     (each) =>
       (each.origin === "model" || each.origin === "detector") && !boxes.deleted.includes(each.id),
   );
   const people = props.others.filter((each) => each.origin === "person" || each.origin === "file");
 
-  const write = async (args: Record<string, unknown>, done: string) => {
-    setBusy(true);
-    try {
-      await connection.call("save_annotation", { asset: props.asset, origin: "person", ...args });
-      await props.onSaved();
-      notify(done);
-    } catch (error) {
-      const isConflict = await props.onFailed().catch(() => false);
-      if (isConflict) notify(text("boxes.conflict"));
-      else fail(error);
-    } finally {
-      setBusy(false);
-    }
-  };
+  const write = (args: Record<string, unknown>, done: string) =>
+    run(async () => {
+      try {
+        await connection.call("save_annotation", { asset: props.asset, origin: "person", ...args });
+        await props.onSaved();
+        notify(done);
+      } catch (error) {
+        const isConflict = await props.onFailed().catch(() => false);
+        if (!isConflict) throw error;
+        notify(text("boxes.conflict"));
+      }
+    });
   const save = () => {
     const changed = boxes.boxes.filter((each) => each.changed);
     if (changed.some((each) => !each.label.trim())) {

@@ -16,6 +16,7 @@ import { lastResults } from "../search/SearchView";
 import { useApp } from "../shared/context";
 import { BoxedPicture, clock, fileName, Notes, placed, placeOf } from "../shared/parts";
 import { formatRoute, go } from "../shared/route";
+import { useTask } from "../shared/useTask";
 import { BoxLayer } from "./BoxLayer";
 import { BoxPanel } from "./BoxPanel";
 import { fromAnnotation, useBoxes } from "./boxes";
@@ -390,12 +391,11 @@ function FindForm(props: {
   onFound(found: LocatedBoxes): void;
   onZoom(box: Box): void;
 }) {
-  const { connection, text, notify, fail } = useApp();
+  const { connection, text, notify } = useApp();
   const [phrase, setPhrase] = useState("");
-  const [busy, setBusy] = useState(false);
-  const find = async () => {
-    setBusy(true);
-    try {
+  const [busy, run] = useTask();
+  const find = () =>
+    run(async () => {
       const result = await connection.call<LocatedBoxes>("annotate_image", {
         asset: props.asset,
         phrases: [phrase.replace(/[“”]/g, '"')],
@@ -408,12 +408,7 @@ function FindForm(props: {
           ? text("view.found", { n: result.boxes.length })
           : [text("view.notFound", { phrase }), ...(result.phrases?.[0]?.notes ?? [])].join(" "),
       );
-    } catch (error) {
-      fail(error);
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   return (
     <form
       class="row"
