@@ -24,7 +24,8 @@ from __future__ import annotations
 import operator
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import SequenceMatcher
 from heapq import nlargest
 from itertools import islice
@@ -130,6 +131,15 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+@contextmanager
+def first_error_only() -> Iterator[None]:
+    """Raise the first error of a group that the block raises, such as of its tasks."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
 
 
 class ConfigurationError(SightlineError):

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
-from sightline.storage.errors import first_error
+from sightline.storage.errors import first_error_only
 from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.decode_planner import DecodePlanner
@@ -232,16 +232,15 @@ class _IngestRun:
             await index.start()
         self.stats.notify()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                counting = tasks.create_task(self._discover_stage.count(inputs))
-                tasks.create_task(self._discover_stage.run(inputs))
-                tasks.create_task(self._deduplicate())
-                tasks.create_task(self._decode())
-                tasks.create_task(self._embed_stage.encode_requests())
-                tasks.create_task(self._embed_stage.join_sources())
-                tasks.create_task(self._write(counting))
-        except BaseExceptionGroup as group:
-            raise first_error(group) from group
+            with first_error_only():
+                async with asyncio.TaskGroup() as tasks:
+                    counting = tasks.create_task(self._discover_stage.count(inputs))
+                    tasks.create_task(self._discover_stage.run(inputs))
+                    tasks.create_task(self._deduplicate())
+                    tasks.create_task(self._decode())
+                    tasks.create_task(self._embed_stage.encode_requests())
+                    tasks.create_task(self._embed_stage.join_sources())
+                    tasks.create_task(self._write(counting))
         finally:
             self._stop.set()
             self._threads.shutdown(wait=False)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
-from sightline.storage.errors import MediaError, first_error
+from sightline.storage.errors import MediaError, first_error_only
 from sightline.storage.ingest.decode.worker_pool import WorkerPool
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder
 from sightline.storage.ingest.embed.reliability_stage import measure_reliability
@@ -113,10 +113,8 @@ async def reencode(
         progress=progress,
         allow_missing=allow_missing,
     )
-    try:
+    with first_error_only():
         return await run.run()
-    except BaseExceptionGroup as group:
-        raise first_error(group) from group
 
 
 @dataclass(kw_only=True)

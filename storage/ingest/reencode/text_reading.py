@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_all, fetch_value, load_sql
-from sightline.storage.errors import ConfigurationError, MediaError, first_error
+from sightline.storage.errors import ConfigurationError, MediaError, first_error_only
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.collection_settings import ocr_policy
 from sightline.storage.ingest.decode.decode_planner import DecodePlanner
@@ -118,10 +118,8 @@ async def reread_text(
         options=options,
         progress=progress,
     )
-    try:
+    with first_error_only():
         return await run.run()
-    except BaseExceptionGroup as group:
-        raise first_error(group) from group
 
 
 @dataclass(kw_only=True)
